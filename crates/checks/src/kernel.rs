@@ -1,0 +1,376 @@
+//! What the kernel knows about a program and its sockets.
+//!
+//! TCP sockets come from the kernel's `sock_diag` interface (sock_diag(7)),
+//! the one that `ss` uses: unlike `/proc/net/tcp` it tells a listener's
+//! backlog. Which process owns a socket stands in `/proc/PID/fd`, and what a
+//! process uses in `/proc/PID/status` and `/proc/PID/schedstat`.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+pub use sys::{
+    can_see, cpu_wanted, descriptors, free_descriptors, memory, process_tree,
+    tcp_sockets, tcp_sockets_of, unprivileged_port_start,
+};
+
+/// One TCP socket as the kernel sees it.
+#[derive(Debug, Clone)]
+pub struct TcpSocket {
+    /// Its own end; IPv4-mapped addresses stand as IPv4.
+    pub local: SocketAddr,
+    /// The other end; port 0 for a listener.
+    pub remote: SocketAddr,
+    /// Where it is in the life of a connection (RFC 9293, section 3.3.2).
+    pub state: TcpState,
+    /// Bytes that arrived and were not read. For a listener: connections that
+    /// wait to be accepted.
+    pub receive_queue: u32,
+    /// Bytes written and not acknowledged. For a listener: its backlog.
+    pub send_queue: u32,
+    /// The number by which `/proc/PID/fd` names it; 0 once nobody owns it.
+    pub inode: u32,
+    /// An IPv6 socket, even where it serves an IPv4 peer.
+    pub is_ipv6: bool,
+}
+
+impl fmt::Display for TcpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            local,
+            remote,
+            state,
+            receive_queue,
+            send_queue,
+            ..
+        } = self;
+        if *state == TcpState::Listen {
+            return write!(
+                f,
+                "LISTEN {local}, {receive_queue} of {send_queue} waiting"
+            );
+        }
+        write!(
+            f,
+            "{state:?} {local} <- {remote}, \
+             {receive_queue} bytes unread, {send_queue} bytes unsent"
+        )
+    }
+}
+
+/// The states of RFC 9293, numbered as in Linux.
+#[allow(missing_docs, reason = "the names are the RFC's")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpState {
+    Established = 1,
+    SynSent,
+    SynReceived,
+    FinWait1,
+    FinWait2,
+    TimeWait,
+    Closed,
+    CloseWait,
+    LastAck,
+    Listen,
+    Closing,
+}
+
+#[cfg(target_os = "linux")]
+mod sys {
+    use std::collections::HashSet;
+    use std::fs;
+    use std::io::{self, Read};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    use procfs::process::{FDTarget, LimitValue, Process};
+    use socket2::{Domain, Protocol, Socket, Type};
+
+    use super::{TcpSocket, TcpState};
+    use crate::outcome::{Result, Stop};
+
+    /// Whether this system shows what the checks need to see.
+    pub fn can_see() -> Result {
+        tcp_sockets().map(drop)
+    }
+
+    /// Every TCP socket of this network namespace, save those in TIME-WAIT.
+    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            dump(family, &mut sockets).map_err(|error| {
+                Stop::skipped(format_args!(
+                    "the kernel does not show its sockets (sock_diag): {error}"
+                ))
+            })?;
+        }
+        Ok(sockets)
+    }
+
+    /// The TCP sockets that these processes hold.
+    pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+        let mut inodes = HashSet::new();
+        for process in pids.iter().filter_map(|pid| process(*pid)) {
+            let Ok(descriptors) = process.fd() else {
+                continue;
+            };
+            inodes.extend(descriptors.flatten().filter_map(
+                |fd| match fd.target {
+                    FDTarget::Socket(inode) => Some(inode),
+                    _ => None,
+                },
+            ));
+        }
+        let mut sockets = tcp_sockets()?;
+        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
+        Ok(sockets)
+    }
+
+    /// A process and all that it started, as long as they live.
+    pub fn process_tree(root: u32) -> Vec<u32> {
+        let mut pids = vec![root];
+        let mut next = 0;
+        while let Some(pid) = pids.get(next) {
+            let tasks = process(*pid).and_then(|p| p.tasks().ok());
+            let children = tasks.into_iter().flatten().flatten();
+            pids.extend(children.filter_map(|t| t.children().ok()).flatten());
+            next += 1;
+        }
+        pids
+    }
+
+    /// The numbers of the file descriptors that the process has open.
+    pub fn descriptors(pid: u32) -> Option<HashSet<u64>> {
+        let open = process(pid)?.fd().ok()?.flatten();
+        Some(open.filter_map(|fd| fd.fd.try_into().ok()).collect())
+    }
+
+    /// How many more descriptors the process may open (RLIMIT_NOFILE).
+    pub fn free_descriptors(pid: u32) -> Option<usize> {
+        let limit = process(pid)?.limits().ok()?.max_open_files.soft_limit;
+        let LimitValue::Value(most) = limit else {
+            return None;
+        };
+        let open = descriptors(pid)?;
+        Some((0..most).filter(|number| !open.contains(number)).count())
+    }
+
+    /// Memory of its own, in bytes: what it has allocated and touched, without
+    /// the pages of its program file (`RssAnon` in proc_pid_status(5)).
+    pub fn memory(pid: u32) -> Option<u64> {
+        Some(process(pid)?.status().ok()?.rssanon? * 1024)
+    }
+
+    /// Nanoseconds for which the process ran or wanted to run. Unlike the time
+    /// it got, this does not fall when other programs keep the cores busy.
+    pub fn cpu_wanted(pid: u32) -> Option<u64> {
+        let stat = process(pid)?.schedstat().ok()?;
+        Some(stat.sum_exec_runtime + stat.run_delay)
+    }
+
+    /// The first port that does not need a privilege, ip(7).
+    pub fn unprivileged_port_start() -> u16 {
+        let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim().parse().unwrap_or(1024)
+    }
+
+    fn process(pid: u32) -> Option<Process> {
+        Process::new(pid.try_into().ok()?).ok()
+    }
+
+    // The numbers of <linux/netlink.h> and <linux/inet_diag.h>.
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    const AF_NETLINK: i32 = 16;
+    const NETLINK_SOCK_DIAG: i32 = 4;
+    const IPPROTO_TCP: u8 = 6;
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const NLM_F_REQUEST_DUMP: u16 = 0x301;
+    const NLMSG_ERROR: u16 = 2;
+    const NLMSG_DONE: u16 = 3;
+    const ALL_STATES_BUT_TIME_WAIT: u32 = 0xfff & !(1 << 6);
+
+    /// Asks for all sockets of a family, and reads the answers to the last.
+    fn dump(family: u8, sockets: &mut Vec<TcpSocket>) -> io::Result<()> {
+        let mut netlink = Socket::new(
+            Domain::from(AF_NETLINK),
+            Type::DGRAM,
+            Some(Protocol::from(NETLINK_SOCK_DIAG)),
+        )?;
+        // nlmsghdr: length, type, flags, sequence number, port.
+        let mut request = Vec::with_capacity(72);
+        request.extend(72_u32.to_ne_bytes());
+        request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        request.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+        request.extend([0; 8]);
+        // inet_diag_req_v2: family, protocol, extensions, states, no address.
+        request.extend([family, IPPROTO_TCP, 0, 0]);
+        request.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+        request.extend([0; 48]);
+        netlink.send(&request)?;
+
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let n_bytes = netlink.read(&mut buffer)?;
+            let mut rest = &buffer[..n_bytes];
+            while rest.len() >= 16 {
+                let length = u32_at(rest, 0) as usize;
+                match u16_at(rest, 4) {
+                    NLMSG_DONE => return Ok(()),
+                    NLMSG_ERROR => {
+                        let errno = i32::from_ne_bytes(bytes_at(rest, 16));
+                        return Err(io::Error::from_raw_os_error(-errno));
+                    }
+                    _ => sockets.extend(socket(&rest[16..length])),
+                }
+                // Every message begins at a multiple of four.
+                rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+            }
+        }
+    }
+
+    /// Reads an inet_diag_msg: family, state, timer, retransmissions, then
+    /// the two ends, then the queues, the user and the inode.
+    fn socket(message: &[u8]) -> Option<TcpSocket> {
+        let is_ipv6 = *message.first()? == AF_INET6;
+        let end = |port: usize, address: usize| {
+            let ip = if is_ipv6 {
+                IpAddr::from(bytes_at::<16>(message, address))
+            } else {
+                IpAddr::V4(Ipv4Addr::from(bytes_at::<4>(message, address)))
+            };
+            let port = u16::from_be_bytes(bytes_at(message, port));
+            SocketAddr::new(ip.to_canonical(), port)
+        };
+        let (local, mut remote) = (end(4, 8), end(6, 24));
+        let state = state(*message.get(1)?)?;
+        if state == TcpState::Listen && is_ipv6 {
+            remote.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        }
+        Some(TcpSocket {
+            local,
+            remote,
+            state,
+            receive_queue: u32_at(message, 56),
+            send_queue: u32_at(message, 60),
+            inode: u32_at(message, 68),
+            is_ipv6,
+        })
+    }
+
+    fn state(number: u8) -> Option<TcpState> {
+        use TcpState::{
+            CloseWait, Closed, Closing, Established, FinWait1, FinWait2,
+            LastAck, Listen, SynReceived, SynSent, TimeWait,
+        };
+        let states = [
+            Established,
+            SynSent,
+            SynReceived,
+            FinWait1,
+            FinWait2,
+            TimeWait,
+            Closed,
+            CloseWait,
+            LastAck,
+            Listen,
+            Closing,
+        ];
+        // 12 is NEW_SYN_RECV, a handshake that has no socket of its own yet.
+        let state = states.into_iter().find(|state| *state as u8 == number);
+        state.or((number == 12).then_some(SynReceived))
+    }
+
+    fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+        let slice = bytes.get(offset..offset + N);
+        slice.and_then(|s| s.try_into().ok()).unwrap_or([0; N])
+    }
+
+    fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+        u16::from_ne_bytes(bytes_at(bytes, offset))
+    }
+
+    fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+        u32::from_ne_bytes(bytes_at(bytes, offset))
+    }
+}
+
+/// Elsewhere the checks compile, and what they cannot see is skipped by name.
+#[cfg(not(target_os = "linux"))]
+#[allow(missing_docs, reason = "documented above, for Linux")]
+mod sys {
+    use std::collections::HashSet;
+
+    use super::TcpSocket;
+    use crate::outcome::{Result, Stop};
+
+    pub fn can_see() -> Result {
+        Err(Stop::skipped("only Linux shows whose socket it is"))
+    }
+
+    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+        Err(Stop::skipped("only Linux shows whose socket it is"))
+    }
+
+    pub fn tcp_sockets_of(_pids: &[u32]) -> Result<Vec<TcpSocket>> {
+        tcp_sockets()
+    }
+
+    pub fn process_tree(root: u32) -> Vec<u32> {
+        vec![root]
+    }
+
+    pub fn descriptors(_pid: u32) -> Option<HashSet<u64>> {
+        None
+    }
+
+    pub fn free_descriptors(_pid: u32) -> Option<usize> {
+        None
+    }
+
+    pub fn memory(_pid: u32) -> Option<u64> {
+        None
+    }
+
+    pub fn cpu_wanted(_pid: u32) -> Option<u64> {
+        None
+    }
+
+    pub fn unprivileged_port_start() -> u16 {
+        1024
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_shows_its_owner_and_its_backlog() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = tcp_sockets_of(&[std::process::id()]).unwrap();
+        let found = ours.iter().find(|s| s.local == address).unwrap();
+        assert_eq!(found.state, TcpState::Listen);
+        assert!(found.send_queue > 0, "{found}");
+    }
+
+    #[test]
+    fn unread_bytes_show_in_the_receive_queue() {
+        use std::io::Write;
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"hello").unwrap();
+        let (_server, peer) = listener.accept().unwrap();
+        let unread = crate::wait::wait_for(|| {
+            let sockets = tcp_sockets().unwrap();
+            let ends = (address, peer);
+            let socket =
+                sockets.into_iter().find(|s| (s.local, s.remote) == ends)?;
+            (socket.receive_queue == 5).then_some(socket)
+        });
+        assert!(unread.unwrap().is_ipv6);
+    }
+}

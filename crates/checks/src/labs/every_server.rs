@@ -1,0 +1,352 @@
+//! What every lab promises that listens for TCP clients and greets them with a
+//! line.
+
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::kernel::{self, TcpState};
+use crate::outcome::{Result, Stop, ensure};
+use crate::peer::Peer;
+use crate::script::Script;
+use crate::subject::{Setup, Signal, Subject};
+use crate::wait::{observe, wait_for};
+
+/// Adds these promises to a lab's own: calls the macro named first with its
+/// arguments, and with this list behind them.
+macro_rules! every_server {
+    ($then:ident! { $($own:tt)* }) => { $then! { $($own)*
+        runs_with_no_flags = "runs-with-no-flags":
+            "With no flags it serves on its own port of 127.0.0.1, where no \
+             other machine can reach it.",
+            "The first run must work, and must not open a stranger's door.";
+        prints_the_address_it_bound = "prints-the-address-it-bound":
+            "Its first line is `listening on` and the address it really has.",
+            "With port 0 or a name, only the kernel knows what was bound.";
+        help_says_what_and_how = "help-says-what-and-how":
+            "`--help` says what it does, its flags, and an example.",
+            "Nobody should have to read the code to run it.";
+        a_busy_port_is_one_clear_line = "a-busy-port-is-one-clear-line":
+            "A port in use is one line with EADDRINUSE, a line of help, and \
+             status 1.",
+            "It is the first error that everybody meets.";
+        a_privileged_port_is_one_clear_line =
+            "a-privileged-port-is-one-clear-line":
+            "A port below 1024 is one line with EACCES, a line of help, and \
+             status 1.",
+            "The notes use port 808, which only root may have.";
+        a_foreign_address_is_one_clear_line =
+            "a-foreign-address-is-one-clear-line":
+            "An address of another machine is one line with EADDRNOTAVAIL, a \
+             line of help, and status 1.",
+            "A typing error in an address looks like this.";
+        an_unknown_name_is_one_clear_line =
+            "an-unknown-name-is-one-clear-line":
+            "A name that nobody knows is one line, a line of help, and \
+             status 1.",
+            "The name must stand in the message, or nobody sees the typing \
+             error.";
+        bad_flags_are_misuse = "bad-flags-are-misuse":
+            "A flag that is none, or a value that cannot be, is named, and \
+             the status is 2.",
+            "Scripts tell misuse from failure by the status.";
+        warns_when_others_can_reach_it = "warns-when-others-can-reach-it":
+            "Told to listen on more than loopback, it does, and warns.",
+            "Who opens a port to the whole network should know it.";
+        ends_in_order_when_asked = "ends-in-order-when-asked":
+            "On Ctrl-C and on SIGTERM its clients see the end of the stream, \
+             and it exits with status 0.",
+            "A server that dies leaves its clients guessing.";
+        a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
+            "When the reader of its stdout goes away, it ends in order, \
+             without a word, with status 0.",
+            "`| head -1` is an ordinary thing to type.";
+        a_reset_harms_nobody_else = "a-reset-harms-nobody-else":
+            "When one client resets its connection, the others are served on.",
+            "In Node, one reset without an 'error' handler ends the server.";
+        survives_a_full_descriptor_table = "survives-a-full-descriptor-table":
+            "Out of file descriptors (EMFILE) it says so once, waits without \
+             using the processor, and goes on when there is room.",
+            "Every server that lives long enough meets this.";
+        escapes_what_a_peer_sends = "escapes-what-a-peer-sends":
+            "Nothing that a client sends reaches the terminal as a control \
+             character.",
+            "An escape sequence can rewrite the screen, or type for you.";
+    } };
+}
+pub(crate) use every_server;
+
+/// The lab with the flags that let any number of clients in.
+fn serve_many(script: &Script) -> Result<std::rc::Rc<Subject>> {
+    script.serve_on("127.0.0.1:0", many(script))
+}
+
+fn many(script: &Script) -> Setup {
+    let flags = script.lab().flags_for_many;
+    let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    Setup {
+        flags,
+        ..Setup::default()
+    }
+}
+
+/// A client connects and is greeted.
+fn greeted(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
+    let mut client = script.connect(server, name)?;
+    client.expect_line()?;
+    Ok(client)
+}
+
+pub(super) fn runs_with_no_flags(script: &Script) -> Result {
+    let address = script.reserve_default_port()?;
+    let server = script.start(&[])?;
+    script.wait_listening(&server, address)?;
+    greeted(script, &server, "a client")?;
+    Ok(())
+}
+
+pub(super) fn prints_the_address_it_bound(script: &Script) -> Result {
+    let server = script.serve()?;
+    expect_first_line(&server)?;
+    server.signal(Signal::Terminate)?;
+    server.expect_status(0)?;
+
+    let mut addresses = ("localhost", 0).to_socket_addrs()?;
+    let first = addresses.next().ok_or_else(|| {
+        Stop::skipped("this machine does not know the name localhost")
+    })?;
+    let server = script.start(&["--listen", "localhost:0"])?;
+    script.wait_listening(&server, first)?;
+    expect_first_line(&server)
+}
+
+fn expect_first_line(server: &Subject) -> Result {
+    let line = format!("listening on {}", server.address());
+    server.expect_story(&line)?;
+    let first = server.story().into_iter().next().unwrap_or_default();
+    ensure(first == line, format_args!("its first line is {first:?}"))
+}
+
+pub(super) fn help_says_what_and_how(script: &Script) -> Result {
+    let help = script.start(&["--help"])?;
+    help.expect_status(0)?;
+    let text = String::from_utf8_lossy(&help.stdout()).into_owned();
+    for part in ["Usage:", "Example:", "--listen"] {
+        script.step(format_args!("the help holds {part:?}"));
+        ensure(text.contains(part), "it does not")?;
+    }
+    script.step("stderr stays empty");
+    ensure(help.stderr().is_empty(), help.stderr())
+}
+
+pub(super) fn a_busy_port_is_one_clear_line(script: &Script) -> Result {
+    let busy = TcpListener::bind("127.0.0.1:0")?;
+    let address = busy.local_addr()?;
+    script.step(format_args!("somebody else listens on {address}"));
+    expect_cannot_listen(script, address, "(EADDRINUSE)")
+}
+
+pub(super) fn a_privileged_port_is_one_clear_line(script: &Script) -> Result {
+    let port = match kernel::unprivileged_port_start() {
+        0 | 1 => {
+            return Err(Stop::skipped("every port is free for all here"));
+        }
+        first => first - 1,
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    expect_cannot_listen(script, address, "(EACCES)")
+}
+
+pub(super) fn a_foreign_address_is_one_clear_line(script: &Script) -> Result {
+    // From the block that RFC 5737 keeps for documentation.
+    let address = SocketAddr::from(([203, 0, 113, 7], 0));
+    expect_cannot_listen(script, address, "(EADDRNOTAVAIL)")
+}
+
+fn expect_cannot_listen(
+    script: &Script,
+    address: SocketAddr,
+    code: &str,
+) -> Result {
+    let failed = script.start(&["--listen", &address.to_string()])?;
+    failed.expect_status(1)?;
+    expect_error(&failed, &format!("cannot listen on {address}: "), code)
+}
+
+pub(super) fn an_unknown_name_is_one_clear_line(script: &Script) -> Result {
+    // RFC 6761: no name under `.invalid` will ever exist.
+    let name = "nosuch.invalid:8080";
+    let failed = script.start(&["--listen", name])?;
+    failed.expect_status(1)?;
+    expect_error(&failed, &format!("cannot resolve {name}: "), "")
+}
+
+/// One line that begins and ends so, one line of help, and nothing else.
+fn expect_error(failed: &Subject, what: &str, code: &str) -> Result {
+    let stderr = failed.stderr();
+    let lines: Vec<&str> = stderr.lines().collect();
+    let [error, help] = lines.as_slice() else {
+        return Err(Stop::broken(format_args!(
+            "expected an error line and a help line, got {stderr:?}"
+        )));
+    };
+    let start = format!("error: {what}");
+    ensure(
+        error.starts_with(&start) && error.ends_with(code),
+        format_args!("expected \"{start}… {code}\", got {error:?}"),
+    )?;
+    ensure(
+        help.starts_with("help: "),
+        format_args!("no help: {help:?}"),
+    )?;
+    let stdout = failed.stdout();
+    ensure(stdout.is_empty(), "it printed something to stdout as well")
+}
+
+pub(super) fn bad_flags_are_misuse(script: &Script) -> Result {
+    let misuses: [(&[&str], &str); 3] = [
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--listen", "8080"], "HOST:PORT"),
+        (&["--listen", "127.0.0.1:65536"], "65536"),
+    ];
+    for (flags, named) in misuses {
+        let failed = script.start(flags)?;
+        failed.expect_status(2)?;
+        let stderr = failed.stderr();
+        let first = stderr.lines().next().unwrap_or_default();
+        ensure(
+            first.starts_with("error: ") && stderr.contains(named),
+            format_args!("expected an error about {named}, got {stderr:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn warns_when_others_can_reach_it(script: &Script) -> Result {
+    let server = script.serve()?;
+    server.signal(Signal::Terminate)?;
+    server.expect_status(0)?;
+    script.step("on loopback it did not warn");
+    ensure(server.stderr().is_empty(), server.stderr())?;
+
+    let server = script.serve_on("0.0.0.0:0", Setup::default())?;
+    server.expect_stderr("0.0.0.0")
+}
+
+pub(super) fn ends_in_order_when_asked(script: &Script) -> Result {
+    for signal in [Signal::Interrupt, Signal::Terminate] {
+        let server = serve_many(script)?;
+        let mut client = greeted(script, &server, "a client")?;
+        server.signal(signal)?;
+        client.expect_fin()?;
+        server.expect_status(0)?;
+        ensure(server.stderr().is_empty(), server.stderr())?;
+    }
+    Ok(())
+}
+
+pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
+    let setup = Setup {
+        one_line_reader: true,
+        ..many(script)
+    };
+    let server = script.serve_on("127.0.0.1:0", setup)?;
+    server.wait_stdout_closed()?;
+    // Their coming is something to tell, and there is nobody left to hear it.
+    // One client would do, if no other thread of these tests could be forking
+    // just now: until its child runs, that child holds the pipe open as well.
+    script.step("clients come and go, and it ends");
+    let ended = || {
+        let client = TcpStream::connect(server.address());
+        (client.is_err() || server.has_ended()).then_some(())
+    };
+    wait_for(ended).ok_or_else(|| Stop::broken("it has not ended"))?;
+    server.expect_status(0)?;
+    script.step("stderr stays empty");
+    ensure(server.stderr().is_empty(), server.stderr())
+}
+
+pub(super) fn a_reset_harms_nobody_else(script: &Script) -> Result {
+    let server = serve_many(script)?;
+    let mut client = greeted(script, &server, "a client")?;
+    client.send(b"hello\n")?;
+    client.reset()?;
+    // One that is gone before it can be accepted.
+    script.connect(&server, "another")?.reset()?;
+    greeted(script, &server, "the next client")?;
+    Ok(())
+}
+
+pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
+    const FREE: usize = 6;
+    const CLIENTS: usize = 10;
+    const WINDOW: Duration = Duration::from_millis(300);
+
+    let server = serve_many(script)?;
+    server.limit_descriptors(FREE)?;
+    let mut clients = Vec::new();
+    for number in 1..=CLIENTS {
+        let name = format!("client {number}");
+        clients.push(script.connect(&server, &name)?);
+    }
+    for client in &mut clients[..FREE] {
+        client.expect_line()?;
+    }
+
+    script.step("the table is full, and the others wait to be accepted");
+    let waiting = || {
+        let sockets = server.sockets().ok()?;
+        let listener = sockets.iter().find(|s| s.state == TcpState::Listen)?;
+        let free = kernel::free_descriptors(server.pid())?;
+        (free == 0 && listener.receive_queue > 0).then_some(())
+    };
+    wait_for(waiting).ok_or_else(|| Stop::broken("they do not"))?;
+
+    script.step("meanwhile it does not use the processor");
+    let before = kernel::cpu_wanted(server.pid());
+    observe(WINDOW);
+    let after = kernel::cpu_wanted(server.pid());
+    let wanted = Duration::from_nanos(
+        after.unwrap_or_default() - before.unwrap_or_default(),
+    );
+    ensure(
+        wanted < WINDOW / 2,
+        format_args!("it wanted {wanted:?} of {WINDOW:?}"),
+    )?;
+    script.step("it has said so once");
+    let said = server.stderr().lines().count();
+    ensure(said == 1, format_args!("it has said {said} lines"))?;
+
+    for client in clients.drain(..FREE) {
+        client.close();
+    }
+    for client in &mut clients {
+        client.expect_line()?;
+    }
+    Ok(())
+}
+
+pub(super) fn escapes_what_a_peer_sends(script: &Script) -> Result {
+    let server = script.serve()?;
+    let mut client = greeted(script, &server, "a client")?;
+    // Red, bell, right-to-left, CSI as one character, and a forged line.
+    let evil = "\u{1b}[31mred\u{7}\u{202e}\u{9b}31m\r\nlistening on evil\r\n";
+    client.send(evil.as_bytes())?;
+    client.half_close()?;
+    client.read_to_end()?;
+    server.signal(Signal::Terminate)?;
+    server.expect_status(0)?;
+
+    script.step("neither output holds a control character or a forged line");
+    let mut printed = String::from_utf8_lossy(&server.stdout()).into_owned();
+    printed.push_str(&server.stderr());
+    let is_evil = |c: &char| {
+        c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c)
+    };
+    if let Some(evil) = printed.chars().find(is_evil) {
+        return Err(Stop::broken(format_args!("it holds {evil:?}")));
+    }
+    ensure(
+        !printed.lines().any(|line| line == "listening on evil"),
+        "a client could write a line of its own",
+    )
+}

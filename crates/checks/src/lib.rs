@@ -1,0 +1,36 @@
+//! What each lab promises, and the instruments that see whether a program
+//! keeps it.
+//!
+//! A program is seen from outside only: its command line, its exit status, its
+//! files, its sockets, and what the kernel tells about it. So the same checks
+//! judge a lab, a learner's version of it, and the same thing in Node. The one
+//! line of output they rely on is `listening on ADDRESS`, and even that only
+//! where the line itself is the promise: whether a program is ready they learn
+//! from the kernel.
+//!
+//! - [`subject`] starts programs and ends them,
+//! - [`peer`] talks to them over TCP, well or badly behaved,
+//! - [`kernel`] shows what the system knows about them,
+//! - [`script`] strings these together and remembers every step,
+//! - [`promise`] gives each check its name and its reason,
+//! - [`labs`] has the promises themselves, a module for each lab.
+//!
+//! Checks wait for things and never for time ([`wait`]), and what a machine
+//! cannot show is skipped by name and reason, never passed.
+
+pub mod bytes;
+pub mod kernel;
+pub mod labs;
+pub mod outcome;
+pub mod peer;
+pub mod promise;
+pub mod script;
+pub mod subject;
+mod sys;
+pub mod wait;
+
+pub use promise::{Lab, Promise, Verdict, prove, skip};
+pub use subject::Program;
+
+/// Every lab of the course, in the order of the book.
+pub const LABS: &[&Lab] = &[&labs::tcp_server::LAB];

@@ -1,0 +1,343 @@
+//! The other end of a connection, in the hands of a check.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::bytes::{difference, shown};
+use crate::kernel::{self, TcpSocket};
+use crate::outcome::{Result, Stop, ensure};
+use crate::script::Steps;
+use crate::wait::{PATIENCE, wait_for};
+
+/// How bytes are handed to the kernel.
+#[derive(Debug, Clone, Copy)]
+pub enum Pieces {
+    /// In one write.
+    Whole,
+    /// One byte a write.
+    EachByte,
+    /// Cut at places drawn from a seed, so that the pieces hold now half a
+    /// message, now three.
+    Seeded(u64),
+}
+
+impl Pieces {
+    fn cut(self, bytes: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Pieces::Whole => vec![bytes],
+            Pieces::EachByte => bytes.chunks(1).collect(),
+            Pieces::Seeded(seed) => {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let longest = (bytes.len() / 5).max(2);
+                let mut pieces = Vec::new();
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let n_bytes = random.usize(1..=longest).min(rest.len());
+                    let (piece, after) = rest.split_at(n_bytes);
+                    pieces.push(piece);
+                    rest = after;
+                }
+                pieces
+            }
+        }
+    }
+}
+
+/// How a connection came to its end, seen from a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The other side sent its FIN.
+    Fin,
+    /// The other side sent a RST.
+    Reset,
+}
+
+/// One end of a TCP connection.
+#[derive(Debug)]
+pub struct Peer {
+    name: String,
+    socket: TcpStream,
+    local: SocketAddr,
+    remote: SocketAddr,
+    steps: Steps,
+}
+
+impl Peer {
+    /// Connects; `receive_buffer` in bytes, where it must be tiny.
+    pub(crate) fn connect(
+        remote: SocketAddr,
+        receive_buffer: Option<usize>,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket =
+            Socket::new(Domain::for_address(remote), Type::STREAM, None)?;
+        if let Some(n_bytes) = receive_buffer {
+            // Before connect: the window is agreed on in the handshake.
+            socket.set_recv_buffer_size(n_bytes)?;
+        }
+        socket.connect_timeout(&remote.into(), PATIENCE)?;
+        Self::new(socket.into(), name, steps)
+    }
+
+    fn new(socket: TcpStream, name: &str, steps: Steps) -> Result<Self> {
+        // Every write leaves at once, so that pieces stay pieces.
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Peer {
+            name: name.to_owned(),
+            local: socket.local_addr()?,
+            remote: socket.peer_addr()?,
+            socket,
+            steps,
+        })
+    }
+
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends all bytes in one piece.
+    pub fn send(&mut self, bytes: &[u8]) -> Result {
+        self.send_in(bytes, Pieces::Whole)
+    }
+
+    /// Sends all bytes in pieces.
+    pub fn send_in(&mut self, bytes: &[u8], pieces: Pieces) -> Result {
+        let how = match pieces {
+            Pieces::Whole => String::new(),
+            Pieces::EachByte => ", byte by byte".to_owned(),
+            Pieces::Seeded(seed) => {
+                format!(", in pieces (CHECKS_SEED={seed} cuts them like this)")
+            }
+        };
+        self.step(format_args!("sends {}{how}", shown(bytes)));
+        for piece in pieces.cut(bytes) {
+            self.socket.write_all(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Sends all bytes while the check goes on, for more than the buffers of
+    /// both sides hold. Join the thread to learn whether it could.
+    pub fn send_meanwhile(
+        &mut self,
+        bytes: Vec<u8>,
+    ) -> Result<JoinHandle<io::Result<()>>> {
+        self.step(format_args!("begins to send {} bytes", bytes.len()));
+        let mut socket = self.socket.try_clone()?;
+        Ok(thread::spawn(move || socket.write_all(&bytes)))
+    }
+
+    /// Waits until the program has read all that was sent to it: until it has
+    /// left this peer's send queue and the program's receive queue.
+    pub fn wait_until_read(&self) -> Result {
+        self.step("waits until all it sent has been read");
+        let empty = || match kernel::tcp_sockets() {
+            Err(error) => Some(Err(error)),
+            Ok(sockets) => {
+                let ends = (self.local, self.remote);
+                let ours = sockets.iter().find(|s| (s.local, s.remote) == ends);
+                let theirs =
+                    sockets.iter().find(|s| (s.remote, s.local) == ends);
+                (ours?.send_queue == 0 && theirs?.receive_queue == 0)
+                    .then_some(Ok(()))
+            }
+        };
+        wait_for(empty).unwrap_or_else(|| {
+            Err(Stop::broken("bytes stay unread in a queue"))
+        })
+    }
+
+    /// The program's end of this connection, if the kernel still has it.
+    pub fn other_end(&self) -> Result<Option<TcpSocket>> {
+        let ends = (self.remote, self.local);
+        let sockets = kernel::tcp_sockets()?;
+        Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
+    }
+
+    /// Receives exactly these bytes, however they are cut.
+    pub fn expect(&mut self, expected: &[u8]) -> Result {
+        self.step(format_args!("receives {}", shown(expected)));
+        let mut received = vec![0; expected.len()];
+        let mut n_received = 0;
+        let deadline = Instant::now() + PATIENCE;
+        while n_received < expected.len() {
+            let buffer = &mut received[n_received..];
+            match self.read(buffer, deadline) {
+                Ok(n_bytes) if n_bytes > 0 => n_received += n_bytes,
+                ended => {
+                    received.truncate(n_received);
+                    let difference = difference(expected, &received);
+                    return Err(Stop::broken(format_args!(
+                        "{}\n{}",
+                        difference.unwrap_or_default(),
+                        why_no_more(ended)
+                    )));
+                }
+            }
+        }
+        match difference(expected, &received) {
+            None => Ok(()),
+            Some(difference) => Err(Stop::broken(difference)),
+        }
+    }
+
+    /// Receives a line, returns it without its CR LF or LF.
+    pub fn expect_line(&mut self) -> Result<String> {
+        self.step("receives a line");
+        let mut line = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Byte by byte, so that nothing after the line is taken.
+            let mut byte = [0];
+            match self.read(&mut byte, deadline) {
+                Ok(1) if byte == [b'\n'] => break,
+                Ok(1) => line.push(byte[0]),
+                ended => {
+                    return Err(Stop::broken(format_args!(
+                        "received {} and no end of line; {}",
+                        shown(&line),
+                        why_no_more(ended)
+                    )));
+                }
+            }
+        }
+        if line.ends_with(b"\r") {
+            line.pop();
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// Receives a line that equals `expected`.
+    pub fn expect_exact_line(&mut self, expected: &str) -> Result {
+        let line = self.expect_line()?;
+        ensure(
+            line == expected,
+            format_args!("expected {expected:?}, received {line:?}"),
+        )
+    }
+
+    /// Reads to the end; returns all bytes and how it ended.
+    pub fn read_to_end(&mut self) -> Result<(Vec<u8>, End)> {
+        self.step("reads until the connection ends");
+        let mut received = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.read(&mut buffer, deadline) {
+                Ok(0) => return Ok((received, End::Fin)),
+                Ok(n_bytes) => received.extend_from_slice(&buffer[..n_bytes]),
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => {
+                    return Ok((received, End::Reset));
+                }
+                Err(error) => {
+                    return Err(Stop::broken(format_args!(
+                        "received {}; {}",
+                        shown(&received),
+                        why_no_more(Err(error))
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Receives the FIN of the program, and not one byte before it.
+    pub fn expect_fin(&mut self) -> Result {
+        let (received, end) = self.read_to_end()?;
+        ensure(
+            received.is_empty(),
+            format_args!("received {} before the end", shown(&received)),
+        )?;
+        ensure(end == End::Fin, "the connection was reset (RST)")
+    }
+
+    /// Ends its own direction: sends a FIN, goes on reading.
+    pub fn half_close(&mut self) -> Result {
+        self.step("ends its direction (FIN) and goes on reading");
+        Ok(self.socket.shutdown(Shutdown::Write)?)
+    }
+
+    /// Closes in order.
+    pub fn close(self) {
+        self.step("closes");
+    }
+
+    /// Breaks the connection off: close with SO_LINGER 0 sends a RST.
+    pub fn reset(self) -> Result {
+        self.step("resets the connection (RST)");
+        let socket = SockRef::from(&self.socket);
+        Ok(socket.set_linger(Some(Duration::ZERO))?)
+    }
+
+    fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Zero would mean: wait for ever.
+        let left = left.max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(left))?;
+        (&self.socket).read(buffer)
+    }
+
+    fn step(&self, what: impl std::fmt::Display) {
+        self.steps.add(format_args!("{} {what}", self.name));
+    }
+}
+
+fn why_no_more(ended: io::Result<usize>) -> String {
+    match ended {
+        Ok(_) => "then the connection ended (FIN)".to_owned(),
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut
+            ) =>
+        {
+            format!("nothing more came within {PATIENCE:?}")
+        }
+        Err(error) => format!("then: {error}"),
+    }
+}
+
+/// A server in the hands of a check, for programs that connect.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    steps: Steps,
+}
+
+impl Server {
+    /// Listens on `address`, with room for `backlog` connections that wait.
+    pub(crate) fn listen(
+        address: SocketAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok(Server { listener, steps })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Waits for the program to connect.
+    pub fn accept(&self, name: &str) -> Result<Peer> {
+        self.steps
+            .add(format_args!("the program connects to {name}"));
+        let (socket, _) = wait_for(|| self.listener.accept().ok())
+            .ok_or_else(|| Stop::broken("it does not connect"))?;
+        socket.set_nonblocking(false)?;
+        Peer::new(socket, name, self.steps.clone())
+    }
+}

@@ -1,0 +1,211 @@
+//! A check as it reads on the page: numbered actions and expectations.
+
+use std::cell::RefCell;
+use std::env;
+use std::fmt::Display;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tempfile::TempDir;
+
+use crate::outcome::{Result, Stop};
+use crate::peer::{Peer, Server};
+use crate::promise::Lab;
+use crate::subject::{Program, Setup, Subject};
+
+/// What has been done so far, one line a step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Steps(Rc<RefCell<Vec<String>>>);
+
+impl Steps {
+    pub(crate) fn add(&self, step: impl Display) {
+        self.0.borrow_mut().push(step.to_string());
+    }
+}
+
+/// Runs one check against one program, and remembers every step of it.
+#[derive(Debug)]
+pub struct Script<'a> {
+    lab: &'a Lab,
+    program: &'a Program,
+    home: TempDir,
+    steps: Steps,
+    subjects: RefCell<Vec<Rc<Subject>>>,
+    /// Held as long as the check uses a port that others use, too.
+    port: RefCell<Option<File>>,
+}
+
+impl<'a> Script<'a> {
+    pub(crate) fn new(lab: &'a Lab, program: &'a Program) -> Result<Self> {
+        Ok(Script {
+            lab,
+            program,
+            home: TempDir::new()?,
+            steps: Steps::default(),
+            subjects: RefCell::default(),
+            port: RefCell::default(),
+        })
+    }
+
+    /// The lab whose promise this is about.
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
+    /// An empty directory, in which the program runs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Adds a step that no instrument adds by itself.
+    pub fn step(&self, what: impl Display) {
+        self.steps.add(what);
+    }
+
+    /// Starts the program with these flags.
+    pub fn start(&self, flags: &[&str]) -> Result<Rc<Subject>> {
+        self.start_with(&Setup {
+            flags: words(flags),
+            ..Setup::default()
+        })
+    }
+
+    /// Starts the program with flags and more.
+    pub fn start_with(&self, setup: &Setup) -> Result<Rc<Subject>> {
+        self.steps.add(format_args!(
+            "start: {} {}",
+            self.program,
+            setup.flags.join(" ")
+        ));
+        let steps = self.steps.clone();
+        let subject = Subject::start(self.program, setup, self.home(), steps)?;
+        let subject = Rc::new(subject);
+        self.subjects.borrow_mut().push(Rc::clone(&subject));
+        Ok(subject)
+    }
+
+    /// Starts the program as a server on a free port of 127.0.0.1, and waits
+    /// until it listens there.
+    pub fn serve(&self) -> Result<Rc<Subject>> {
+        self.serve_on("127.0.0.1:0", Setup::default())
+    }
+
+    /// Starts the program as a server on `address`, and waits until it listens
+    /// there. The flag `--listen` is added to the setup's.
+    pub fn serve_on(
+        &self,
+        address: &str,
+        mut setup: Setup,
+    ) -> Result<Rc<Subject>> {
+        setup.flags.extend(words(&["--listen", address]));
+        let subject = self.start_with(&setup)?;
+        let wanted = address.parse().map_err(Stop::broken)?;
+        self.wait_listening(&subject, wanted)?;
+        Ok(subject)
+    }
+
+    /// Waits until the program listens on `wanted`, where port 0 stands for
+    /// any.
+    pub fn wait_listening(
+        &self,
+        subject: &Subject,
+        wanted: SocketAddr,
+    ) -> Result {
+        self.steps
+            .add(format_args!("the program listens on {wanted}"));
+        subject.wait_listening(wanted).map(drop)
+    }
+
+    /// A client connects to the program.
+    pub fn connect(&self, subject: &Subject, name: &str) -> Result<Peer> {
+        self.connect_to(subject.address(), name)
+    }
+
+    /// A client connects to an address.
+    pub fn connect_to(&self, address: SocketAddr, name: &str) -> Result<Peer> {
+        self.steps.add(format_args!("{name} connects to {address}"));
+        Peer::connect(address, None, name, self.steps.clone())
+    }
+
+    /// A client with a tiny receive buffer connects, so that little is needed
+    /// to fill the way to it.
+    pub fn connect_tiny(&self, subject: &Subject, name: &str) -> Result<Peer> {
+        let address = subject.address();
+        self.steps.add(format_args!(
+            "{name} connects to {address} with a tiny receive buffer"
+        ));
+        Peer::connect(address, Some(4096), name, self.steps.clone())
+    }
+
+    /// A client tries to connect and is refused.
+    pub fn expect_refused(&self, address: SocketAddr) -> Result {
+        self.steps
+            .add(format_args!("a client of {address} is refused"));
+        match TcpStream::connect_timeout(&address, crate::wait::PATIENCE) {
+            Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Ok(())
+            }
+            Err(error) => Err(Stop::broken(format_args!("it got: {error}"))),
+            Ok(_) => Err(Stop::broken("it could connect")),
+        }
+    }
+
+    /// A server of the check's own, for programs that connect.
+    pub fn listen(&self, address: &str, backlog: i32) -> Result<Server> {
+        let address = address.parse().map_err(Stop::broken)?;
+        let server = Server::listen(address, backlog, self.steps.clone())?;
+        self.steps
+            .add(format_args!("a server listens on {}", server.address()?));
+        Ok(server)
+    }
+
+    /// Takes the lab's default port for itself: no other check on this machine
+    /// uses it meanwhile.
+    pub fn reserve_default_port(&self) -> Result<SocketAddr> {
+        let address = self.lab.default_address;
+        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target");
+        std::fs::create_dir_all(target)?;
+        let path =
+            PathBuf::from(target).join(format!("port-{}.lock", address.port()));
+        let file = File::create(path)?;
+        file.lock()?;
+        *self.port.borrow_mut() = Some(file);
+        if TcpStream::connect(address).is_ok() {
+            return Err(Stop::skipped(format_args!(
+                "port {} is in use by a program that no check started",
+                address.port()
+            )));
+        }
+        Ok(address)
+    }
+
+    /// A seed for random choices, shown in the steps that use it. The variable
+    /// `CHECKS_SEED` repeats one.
+    pub fn seed(&self) -> u64 {
+        let given = env::var("CHECKS_SEED").ok().and_then(|s| s.parse().ok());
+        given.unwrap_or_else(|| fastrand::u64(..))
+    }
+
+    /// The steps, the last of which did not hold, and what kernel and program
+    /// say.
+    pub(crate) fn report(&self, seen: &str) -> String {
+        let mut lines = Vec::new();
+        let steps = self.steps.0.borrow();
+        for (index, step) in steps.iter().enumerate() {
+            let is_last = index + 1 == steps.len();
+            let mark = if is_last { "✗" } else { " " };
+            lines.push(format!("{mark} {:2}. {step}", index + 1));
+        }
+        lines.extend(seen.lines().map(|line| format!("      {line}")));
+        for subject in self.subjects.borrow().iter() {
+            lines.push(subject.describe());
+        }
+        lines.join("\n")
+    }
+}
+
+fn words(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(|flag| (*flag).to_owned()).collect()
+}

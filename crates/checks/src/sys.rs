@@ -1,0 +1,262 @@
+//! Where processes and terminals differ between systems. The only place in the
+//! repository with `unsafe` code.
+
+pub(crate) use imp::*;
+
+use std::fmt;
+
+/// The signals that checks send, signal(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, what Ctrl-C sends.
+    Interrupt,
+    /// SIGTERM, how a system asks a program to end.
+    Terminate,
+    /// SIGSTOP: the program stands still, its sockets do not.
+    Stop,
+    /// SIGCONT.
+    Continue,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Signal::Interrupt => "SIGINT (Ctrl-C)",
+            Signal::Terminate => "SIGTERM",
+            Signal::Stop => "SIGSTOP (it stands still)",
+            Signal::Continue => "SIGCONT (it goes on)",
+        })
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "status {code}"),
+            Exit::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod imp {
+    use std::ffi::CString;
+    use std::fs::{self, File, OpenOptions};
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
+    use std::path::Path;
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
+    use rustix::pty::OpenptFlags;
+    use rustix::thread::{CapabilitySet, UnshareFlags};
+
+    use super::{Exit, Signal};
+    use crate::outcome::Result;
+    use crate::subject::{Setup, Stdin};
+
+    /// Most file descriptors a program may have, as on most systems.
+    const DESCRIPTORS: u64 = 1024;
+
+    /// Gives a program a session of its own, limits and no capabilities.
+    #[allow(
+        unsafe_code,
+        reason = "only the child itself can do this to itself, before it runs"
+    )]
+    pub(crate) fn confine(
+        command: &mut Command,
+        setup: &Setup,
+        home: &Path,
+    ) -> Result {
+        let hosts = match &setup.hosts {
+            Some(text) => {
+                let path = home.join("hosts");
+                fs::write(&path, text)?;
+                let path = CString::new(path.as_os_str().as_bytes())
+                    .map_err(io::Error::from)?;
+                Some(path)
+            }
+            None => None,
+        };
+        let has_terminal = setup.stdin == Stdin::Terminal;
+
+        let in_the_child = move || -> io::Result<()> {
+            rustix::process::setsid()?;
+            if has_terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+            limit(Resource::Nofile, DESCRIPTORS)?;
+            limit(Resource::Core, 0)?;
+            if let Some(hosts) = &hosts {
+                let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+                // SAFETY: the child has one thread and is about to become
+                // another program; nothing here relies on what it unshares.
+                unsafe { rustix::thread::unshare_unsafe(flags)? };
+                rustix::mount::mount_bind(hosts.as_c_str(), c"/etc/hosts")?;
+            }
+            // A learner is not root: no privileged ports, no foreign files.
+            for capability in CapabilitySet::all() {
+                // Who is not root has none to lose.
+                let _ = rustix::thread::remove_capability_from_bounding_set(
+                    capability,
+                );
+            }
+            // Whatever happens to us, the program does not outlive us.
+            let kill = Some(rustix::process::Signal::KILL);
+            rustix::process::set_parent_process_death_signal(kill)?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec only async-signal-safe calls are
+        // allowed. `in_the_child` makes system calls and nothing else: it
+        // takes no lock and allocates no memory, its strings were made before.
+        unsafe { command.pre_exec(in_the_child) };
+        Ok(())
+    }
+
+    fn limit(resource: Resource, most: u64) -> io::Result<()> {
+        Ok(rustix::process::setrlimit(resource, at_most(most))?)
+    }
+
+    fn at_most(most: u64) -> Rlimit {
+        Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        }
+    }
+
+    pub(crate) fn limit_descriptors(pid: u32, most: u64) -> io::Result<()> {
+        let limit = at_most(most);
+        rustix::process::prlimit(process(pid), Resource::Nofile, limit)?;
+        Ok(())
+    }
+
+    /// Opens a terminal, gives its inner end to the command as stdin and
+    /// stdout, and returns the outer end: the keyboard and the screen.
+    pub(crate) fn attach_terminal(command: &mut Command) -> Result<File> {
+        use rustix::pty;
+
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let outer = pty::openpt(flags | OpenptFlags::CLOEXEC)
+            .map_err(io::Error::from)?;
+        pty::grantpt(&outer).map_err(io::Error::from)?;
+        pty::unlockpt(&outer).map_err(io::Error::from)?;
+        let inner = pty::ptsname(&outer, vec![]).map_err(io::Error::from)?;
+        let inner = Path::new(std::ffi::OsStr::from_bytes(inner.as_bytes()));
+        let inner = OpenOptions::new().read(true).write(true).open(inner)?;
+        command.stdin(inner.try_clone()?).stdout(inner);
+        Ok(outer.into())
+    }
+
+    pub(crate) fn into_file(pipe: impl Into<OwnedFd>) -> File {
+        File::from(pipe.into())
+    }
+
+    pub(crate) fn send(pid: u32, signal: Signal) -> io::Result<()> {
+        use rustix::process::Signal as Number;
+        let number = match signal {
+            Signal::Interrupt => Number::INT,
+            Signal::Terminate => Number::TERM,
+            Signal::Stop => Number::STOP,
+            Signal::Continue => Number::CONT,
+        };
+        match process(pid) {
+            Some(pid) => Ok(rustix::process::kill_process(pid, number)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills a program and all that it started and left in its group.
+    pub(crate) fn end_group(child: &mut Child) {
+        end_group_of(child.id());
+    }
+
+    pub(crate) fn end_group_of(pid: u32) {
+        if let Some(pid) = process(pid) {
+            let kill = rustix::process::Signal::KILL;
+            // ESRCH: there is nobody left.
+            let _ = rustix::process::kill_process_group(pid, kill);
+        }
+    }
+
+    /// How it ended, without taking it out of the process table.
+    pub(crate) fn exit(child: &mut Child) -> Option<Exit> {
+        let look = WaitIdOptions::EXITED
+            | WaitIdOptions::NOHANG
+            | WaitIdOptions::NOWAIT;
+        let pid = WaitId::Pid(process(child.id())?);
+        let status = rustix::process::waitid(pid, look).ok()??;
+        let signal = status.terminating_signal().map(Exit::Signal);
+        status.exit_status().map(Exit::Code).or(signal)
+    }
+
+    fn process(pid: u32) -> Option<Pid> {
+        Pid::from_raw(pid.try_into().ok()?)
+    }
+}
+
+/// Elsewhere a program is started and ended, and the rest is skipped.
+#[cfg(not(target_os = "linux"))]
+mod imp {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+    use std::process::{Child, Command};
+
+    use super::{Exit, Signal};
+    use crate::outcome::{Result, Stop};
+    use crate::subject::Setup;
+
+    pub(crate) fn confine(_: &mut Command, setup: &Setup, _: &Path) -> Result {
+        match &setup.hosts {
+            None => Ok(()),
+            Some(_) => Err(Stop::skipped("only Linux can give it /etc/hosts")),
+        }
+    }
+
+    pub(crate) fn attach_terminal(_: &mut Command) -> Result<File> {
+        Err(Stop::skipped("terminals are tried on Linux only"))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn into_file(pipe: impl Into<std::os::fd::OwnedFd>) -> File {
+        File::from(pipe.into())
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn into_file(
+        pipe: impl Into<std::os::windows::io::OwnedHandle>,
+    ) -> File {
+        File::from(pipe.into())
+    }
+
+    pub(crate) fn send(_: u32, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn limit_descriptors(_: u32, _: u64) -> Result {
+        Err(Stop::skipped("only Linux can limit a program like this"))
+    }
+
+    pub(crate) fn end_group(child: &mut Child) {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
+
+    pub(crate) fn end_group_of(_: u32) {}
+
+    pub(crate) fn exit(child: &mut Child) -> Option<Exit> {
+        let status = child.try_wait().ok()??;
+        Some(status.code().map_or(Exit::Signal(0), Exit::Code))
+    }
+}

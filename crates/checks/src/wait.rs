@@ -1,0 +1,42 @@
+//! Waiting for things, never for time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The longest that any check waits for something that should come soon. Long,
+/// because a busy machine is no fault of the program; a check that passes
+/// never waits for all of it.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks again and again until there is something, [`PATIENCE`] at the most.
+pub fn wait_for<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_for_at_most(PATIENCE, look)
+}
+
+/// Like [`wait_for`], with a deadline of its own.
+pub fn wait_for_at_most<T>(
+    patience: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the kernel's tables cannot be waited on, only read again"
+        )]
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Looks away for a while. Only for what shows in time alone: that a program
+/// does *not* do something. Everything else is waited for.
+pub fn observe(window: Duration) {
+    let nothing: Option<()> = wait_for_at_most(window, || None);
+    debug_assert!(nothing.is_none());
+}
