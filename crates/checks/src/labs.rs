@@ -1,5 +1,9 @@
 //! The promises, a module for each lab.
 
+mod command_line;
 mod every_server;
 
+pub mod close;
+pub mod getconnections;
+pub mod tcp_client;
 pub mod tcp_server;

@@ -33,4 +33,9 @@ pub use promise::{Lab, Promise, Verdict, prove, skip};
 pub use subject::Program;
 
 /// Every lab of the course, in the order of the book.
-pub const LABS: &[&Lab] = &[&labs::tcp_server::LAB];
+pub const LABS: &[&Lab] = &[
+    &labs::tcp_server::LAB,
+    &labs::tcp_client::LAB,
+    &labs::getconnections::LAB,
+    &labs::close::LAB,
+];

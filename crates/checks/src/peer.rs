@@ -102,6 +102,11 @@ impl Peer {
         self.local
     }
 
+    /// The address of the other end.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
     /// Sends all bytes in one piece.
     pub fn send(&mut self, bytes: &[u8]) -> Result {
         self.send_in(bytes, Pieces::Whole)
@@ -319,6 +324,9 @@ impl Server {
     ) -> Result<Self> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A port whose last connections are in TIME-WAIT is free for us.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(backlog)?;
         let listener = TcpListener::from(socket);

@@ -77,7 +77,12 @@ const RESOLVER: &str = "failed to lookup address information: ";
 fn known(
     error: &io::Error,
 ) -> Option<&'static (i32, &'static str, &'static str)> {
-    let number = error.raw_os_error()?;
+    let number = match error.kind() {
+        // A limit of our own: the system does not know of it.
+        #[cfg(unix)]
+        io::ErrorKind::TimedOut => libc::ETIMEDOUT,
+        _ => error.raw_os_error()?,
+    };
     ERRNO.iter().find(|(known, _, _)| *known == number)
 }
 

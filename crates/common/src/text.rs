@@ -61,13 +61,14 @@ pub fn quote(text: &str) -> String {
     }
 }
 
-/// Text as it may go to a terminal: lines and tabs as they are, and everything
-/// else that is not visible escaped as in [`quote`]. Otherwise a peer could
-/// move the cursor, change the title or rewrite what was there before.
+/// Text as it may go to a terminal: lines and tabs as they are, CR left out,
+/// and everything else that is not visible escaped as in [`quote`]. Otherwise a
+/// peer could move the cursor, change the title or rewrite what stands there.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for character in text.replace("\r\n", "\n").chars() {
+    for character in text.chars() {
         match character {
+            '\r' => {}
             '\n' | '\t' | '\'' | '"' | '\\' => safe.push(character),
             _ => safe.extend(character.escape_debug()),
         }

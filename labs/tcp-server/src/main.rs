@@ -141,7 +141,8 @@ async fn serve(
             // so asking again at once would fail again at once, for ever.
             Err(error) => {
                 if !out_of_descriptors {
-                    warn!(%error, "cannot accept; waiting");
+                    let error = reason(&error);
+                    warn!(error, "cannot accept; waiting");
                 }
                 out_of_descriptors = true;
                 sleep(ACCEPT_PAUSE).await;

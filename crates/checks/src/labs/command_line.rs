@@ -1,0 +1,61 @@
+//! What every lab promises of its command line.
+
+use crate::outcome::{Result, Stop, ensure};
+use crate::script::Script;
+use crate::subject::Subject;
+
+/// `--help` says what, how, and what the flag named is for.
+pub(super) fn expect_help(script: &Script, flag: &str) -> Result {
+    let help = script.start(&["--help"])?;
+    help.expect_status(0)?;
+    let text = String::from_utf8_lossy(&help.stdout()).into_owned();
+    for part in ["Usage:", "Example:", flag] {
+        script.step(format_args!("the help holds {part:?}"));
+        ensure(text.contains(part), "it does not")?;
+    }
+    script.step("stderr stays empty");
+    ensure(help.stderr().is_empty(), help.stderr())
+}
+
+/// What cannot be is named, with status 2. The flag takes a HOST:PORT.
+pub(super) fn expect_misuse(script: &Script, flag: &str) -> Result {
+    let misuses: [(&[&str], &str); 3] = [
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&[flag, "8080"], "HOST:PORT"),
+        (&[flag, "127.0.0.1:65536"], "65536"),
+    ];
+    for (flags, named) in misuses {
+        let failed = script.start(flags)?;
+        failed.expect_status(2)?;
+        let stderr = failed.stderr();
+        let first = stderr.lines().next().unwrap_or_default();
+        ensure(
+            first.starts_with("error: ") && stderr.contains(named),
+            format_args!("expected an error about {named}, got {stderr:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// The last two lines of stderr are an error that begins and ends so, and a line
+/// of help. Nothing went to stdout.
+pub(super) fn expect_error(failed: &Subject, what: &str, code: &str) -> Result {
+    let stderr = failed.stderr();
+    let lines: Vec<&str> = stderr.lines().collect();
+    let [.., error, help] = lines.as_slice() else {
+        return Err(Stop::broken(format_args!(
+            "expected an error line and a help line, got {stderr:?}"
+        )));
+    };
+    let start = format!("error: {what}");
+    ensure(
+        error.starts_with(&start) && error.ends_with(code),
+        format_args!("expected \"{start}… {code}\", got {error:?}"),
+    )?;
+    ensure(
+        help.starts_with("help: "),
+        format_args!("no help: {help:?}"),
+    )?;
+    let stdout = failed.stdout();
+    ensure(stdout.is_empty(), "it printed something to stdout as well")
+}

@@ -1,0 +1,78 @@
+//! What the tests of the whole repository share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use checks::{Lab, Program, Promise, Verdict};
+
+/// The top of the repository.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The directory of a lab.
+pub fn lab_dir(lab: &str) -> PathBuf {
+    root().join("labs").join(lab)
+}
+
+/// The cargo that runs these tests, at the top of the repository.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Lets cargo build, and returns the programs it made.
+///
+/// # Panics
+///
+/// When it does not build; what the compiler said stands on stderr.
+pub fn build(arguments: &[&str]) -> Vec<PathBuf> {
+    let output = cargo()
+        .args(["build", "--quiet", "--message-format=json"])
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    assert!(output.status.success(), "cargo build {arguments:?} failed");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter_map(|message| message.executable)
+        .collect()
+}
+
+/// What cargo says of each thing it has built.
+#[derive(serde::Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+/// Holds programs to promises, many at a time: a check waits more than it
+/// computes. The verdicts come in the order of the jobs.
+pub fn judge_all(jobs: &[(&Lab, &Promise, &Program)]) -> Vec<Verdict> {
+    const AT_A_TIME: usize = 16;
+
+    let next = AtomicUsize::new(0);
+    let verdicts = Mutex::new(vec![Verdict::Kept; jobs.len()]);
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((lab, promise, program)) = jobs.get(index) else {
+                        break;
+                    };
+                    let verdict = promise.judge(lab, program);
+                    if let Ok(mut verdicts) = verdicts.lock() {
+                        verdicts[index] = verdict;
+                    }
+                }
+            });
+        }
+    });
+    verdicts.into_inner().unwrap_or_default()
+}
