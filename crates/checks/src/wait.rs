@@ -19,6 +19,7 @@ pub fn wait_for_at_most<T>(
     mut look: impl FnMut() -> Option<T>,
 ) -> Option<T> {
     let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
     loop {
         if let Some(found) = look() {
             return Some(found);
@@ -30,7 +31,10 @@ pub fn wait_for_at_most<T>(
             clippy::disallowed_methods,
             reason = "the kernel's tables cannot be waited on, only read again"
         )]
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(pause);
+        // Most things come at once. Those that do not must not be kept from
+        // coming by our looking.
+        pause = (pause * 2).min(Duration::from_millis(30));
     }
 }
 

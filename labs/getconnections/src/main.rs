@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Press Enter in terminal 2 to ask how many are there. The third client is
-//! let in and put out again. Then, in [`talk`], write `let _ = place;`, and see
-//! who is counted.
+//! let in and put out again. Then, in [`talk`], forget `place` instead of
+//! dropping it, and come and go three times.
 
 use std::io;
 use std::net::SocketAddr;

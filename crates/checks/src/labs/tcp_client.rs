@@ -280,7 +280,10 @@ fn timed_out_is_one_clear_line(script: &Script) -> Result {
 }
 
 fn reset_is_one_clear_line(script: &Script) -> Result {
-    let Pair { program, peer } = pair(script, Stdin::Pipe, &[])?;
+    let Pair { program, mut peer } = pair(script, Stdin::Pipe, &[])?;
+    // For us it is connected; that it knows so, shows when it prints.
+    peer.send(b"hello")?;
+    program.expect_stdout(b"hello")?;
     let what = format!("connection to {} failed: ", peer.address());
     peer.reset()?;
     program.expect_status(1)?;
@@ -303,8 +306,8 @@ fn runs_with_no_flags(script: &Script) -> Result {
         ..Setup::default()
     };
     let Pair { program, mut peer } = connected(script, &server, &setup)?;
-    program.type_in(b"hello")?;
-    peer.expect(b"hello")
+    program.type_in(b"hello\n")?;
+    peer.expect(b"hello\n")
 }
 
 fn help_says_what_and_how(script: &Script) -> Result {
