@@ -38,7 +38,8 @@ pub struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(crate) fn new(lab: &'a Lab, program: &'a Program) -> Result<Self> {
+    /// A script without steps, for `program` as the lab.
+    pub fn new(lab: &'a Lab, program: &'a Program) -> Result<Self> {
         Ok(Script {
             lab,
             program,
@@ -74,13 +75,19 @@ impl<'a> Script<'a> {
 
     /// Starts the program with flags and more.
     pub fn start_with(&self, setup: &Setup) -> Result<Rc<Subject>> {
-        self.steps.add(format_args!(
-            "start: {} {}",
-            self.program,
-            setup.flags.join(" ")
-        ));
+        self.start_program(self.program, setup)
+    }
+
+    /// Starts another program than the lab.
+    pub fn start_program(
+        &self,
+        program: &Program,
+        setup: &Setup,
+    ) -> Result<Rc<Subject>> {
+        let flags = setup.flags.join(" ");
+        self.steps.add(format_args!("start: {program} {flags}"));
         let steps = self.steps.clone();
-        let subject = Subject::start(self.program, setup, self.home(), steps)?;
+        let subject = Subject::start(program, setup, self.home(), steps)?;
         let subject = Rc::new(subject);
         self.subjects.borrow_mut().push(Rc::clone(&subject));
         Ok(subject)
@@ -190,7 +197,7 @@ impl<'a> Script<'a> {
 
     /// The steps, the last of which did not hold, and what kernel and program
     /// say.
-    pub(crate) fn report(&self, seen: &str) -> String {
+    pub fn report(&self, seen: &str) -> String {
         let mut lines = Vec::new();
         let steps = self.steps.0.borrow();
         for (index, step) in steps.iter().enumerate() {

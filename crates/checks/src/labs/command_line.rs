@@ -2,7 +2,7 @@
 
 use crate::outcome::{Result, Stop, ensure};
 use crate::script::Script;
-use crate::subject::Subject;
+use crate::subject::{Signal, Subject};
 
 /// `--help` says what, how, and what the flag named is for.
 pub(super) fn expect_help(script: &Script, flag: &str) -> Result {
@@ -56,4 +56,18 @@ pub(super) fn expect_error(failed: &Subject, what: &str, code: &str) -> Result {
         help.starts_with("help: "),
         format_args!("no help: {help:?}"),
     )
+}
+
+/// Two signals that arrive together end it with 130. It stands still meanwhile,
+/// or it might have ended in order between them.
+pub(super) fn expect_end_when_asked_twice(program: &Subject) -> Result {
+    for signal in [
+        Signal::Stop,
+        Signal::Interrupt,
+        Signal::Terminate,
+        Signal::Continue,
+    ] {
+        program.signal(signal)?;
+    }
+    program.expect_status(130)
 }

@@ -4,7 +4,9 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use super::command_line::{expect_error, expect_help, expect_misuse};
+use super::command_line::{
+    expect_end_when_asked_twice, expect_error, expect_help, expect_misuse,
+};
 use crate::kernel::{self, TcpState};
 use crate::outcome::{Result, Stop, ensure};
 use crate::peer::Peer;
@@ -57,6 +59,9 @@ macro_rules! every_server {
             "On Ctrl-C and on SIGTERM its clients see the end of the stream, \
              and it exits with status 0.",
             "A server that dies leaves its clients guessing.";
+        ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
+            "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
+            "Who asks again has waited long enough.";
         a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
             "When the reader of its stdout goes away, it ends in order, \
              without a word, with status 0.",
@@ -205,6 +210,11 @@ pub(super) fn ends_in_order_when_asked(script: &Script) -> Result {
         ensure(server.stderr().is_empty(), server.stderr())?;
     }
     Ok(())
+}
+
+pub(super) fn ends_at_once_when_asked_twice(script: &Script) -> Result {
+    let server = script.serve()?;
+    expect_end_when_asked_twice(&server)
 }
 
 pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {

@@ -176,6 +176,7 @@ fn counts_a_half_closed_client(script: &Script) -> Result {
     wait_for(filled).ok_or_else(|| Stop::broken("no answer comes"))?;
     let mut other = welcomed(script, &server, "another", "2 of 100000")?;
 
+    asks.widen()?;
     let (answers, end) = asks.read_to_end()?;
     script.step("it has all its answers, and then the end");
     let n_answers = answers.iter().filter(|byte| **byte == b'\n').count();

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::command_line::{expect_error, expect_help, expect_misuse};
+use super::command_line::{
+    expect_end_when_asked_twice, expect_error, expect_help, expect_misuse,
+};
 use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{Peer, Server};
 use crate::promise::lab;
@@ -77,6 +79,9 @@ lab! {
         "On Ctrl-C and on SIGTERM the server sees the end of the stream, and \
          it exits with status 0.",
         "A client that dies leaves its server guessing.";
+    ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
+        "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
+        "Who asks again has waited long enough.";
     a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
         "When the reader of its stdout goes away, it ends in order, without \
          an error, with status 0.",
@@ -328,6 +333,13 @@ fn ends_in_order_when_asked(script: &Script) -> Result {
         program.expect_status(0)?;
     }
     Ok(())
+}
+
+fn ends_at_once_when_asked_twice(script: &Script) -> Result {
+    let Pair { program, mut peer } = pair(script, Stdin::Pipe, &[])?;
+    peer.send(b"hello")?;
+    program.expect_stdout(b"hello")?;
+    expect_end_when_asked_twice(&program)
 }
 
 fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {

@@ -233,6 +233,7 @@ fn waits_for_a_slow_reader(script: &Script) -> Result {
     };
     wait_for(full).ok_or_else(|| Stop::broken("it reads on and on"))?;
 
+    client.widen()?;
     client.expect(&bytes)?;
     match sending.join() {
         Ok(sent) => Ok(sent?),
