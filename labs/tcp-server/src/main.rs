@@ -26,7 +26,7 @@ use anyhow::Context;
 use clap::Parser;
 use common::{Utf8, host_port, quote, reason, story};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -191,11 +191,7 @@ async fn echo(socket: &mut TcpStream, peer: SocketAddr) -> io::Result<()> {
         // thousand sockets, but not a thousand buffers.
         socket.readable().await?;
         let mut chunk = Vec::with_capacity(CHUNK);
-        let n_bytes = match socket.try_read_buf(&mut chunk) {
-            Ok(n_bytes) => n_bytes,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        };
+        let n_bytes = socket.read_buf(&mut chunk).await?;
         if n_bytes == 0 {
             break;
         }
