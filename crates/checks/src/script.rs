@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::outcome::{Result, Stop};
@@ -166,6 +167,17 @@ impl<'a> Script<'a> {
         self.steps
             .add(format_args!("a server listens on {}", server.address()?));
         Ok(server)
+    }
+
+    /// A port on which nobody listens, and nobody else will as long as the
+    /// socket lives: it is bound, and does not listen.
+    pub fn closed_port(&self) -> Result<(Socket, SocketAddr)> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&any.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(any);
+        self.steps.add(format_args!("nobody listens on {address}"));
+        Ok((socket, address))
     }
 
     /// Takes the lab's default port for itself: no other check on this machine

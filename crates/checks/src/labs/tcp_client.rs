@@ -255,10 +255,7 @@ fn tells_both_ends(script: &Script) -> Result {
 }
 
 fn refused_is_one_clear_line(script: &Script) -> Result {
-    let closed = script.listen("127.0.0.1:0", 10)?;
-    let address = closed.address()?;
-    script.step("it closes");
-    drop(closed);
+    let (_closed, address) = script.closed_port()?;
     let failed = script.start(&["--connect", &address.to_string()])?;
     failed.expect_status(1)?;
     let what = format!("cannot connect to {address}: ");
