@@ -22,7 +22,7 @@ pub fn finish(result: anyhow::Result<()>) -> ExitCode {
         (Ok(()), None) => return ExitCode::SUCCESS,
     };
     // Nobody is left to tell when stderr is closed as well.
-    let _ = writeln!(io::stderr(), "error: {line}");
+    let _ = io::stderr().write_all(format!("error: {line}\n").as_bytes());
     ExitCode::FAILURE
 }
 

@@ -153,6 +153,7 @@ async fn serve(
                     story!("{peer} dropped, {places} places taken");
                     continue;
                 };
+                story!("{peer} connected, {places} places taken");
                 let places = places.clone();
                 let stop = stop.clone();
                 connections.spawn(talk(socket, peer, place, places, stop));
@@ -181,12 +182,13 @@ async fn talk(
     places: Places,
     stop: CancellationToken,
 ) {
-    story!("{peer} connected, {places} places taken");
     let result = tokio::select! {
         result = answer(&mut socket, &places) => result,
         () = stop.cancelled() => socket.shutdown().await,
     };
-    // Close first, then give the place back: who is counted has a socket.
+    // Close first, then give the place back: who is counted has a socket. Since
+    // our FIN there was no `.await`, so nobody was accepted in between, and who
+    // has seen the FIN finds the place free.
     drop(socket);
     drop(place);
     match result {

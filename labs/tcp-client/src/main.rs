@@ -243,6 +243,8 @@ async fn receive(mut from_server: ReadHalf<'_>) -> io::Result<()> {
 
 /// The story goes to stderr, because stdout is the data.
 fn tell(line: impl std::fmt::Display) {
+    // In one write, not one for each piece: others use this terminal, too.
+    let line = format!("{line}\n");
     // A closed stderr is no reason to stop.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
