@@ -137,19 +137,4 @@ mod tests {
             anyhow::Error::new(io::Error::from_raw_os_error(libc::EXDEV));
         assert_eq!(line(&error), "invalid cross-device link");
     }
-
-    #[test]
-    fn a_failed_look_up_says_so_once() {
-        use std::net::ToSocketAddrs;
-        let failed = "nosuch.invalid:80".to_socket_addrs();
-        let error =
-            failed.context("cannot resolve nosuch.invalid").unwrap_err();
-        let line = line(&error);
-        assert!(
-            line.starts_with("cannot resolve nosuch.invalid: "),
-            "{line}"
-        );
-        assert!(!line.contains("lookup"), "{line}");
-        assert!(line.contains("\nhelp: check the spelling"), "{line}");
-    }
 }
