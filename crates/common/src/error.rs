@@ -109,7 +109,7 @@ const ERRNO: &[(i32, &str, &str)] = &[
 #[cfg(not(unix))]
 const ERRNO: &[(i32, &str, &str)] = &[];
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use anyhow::Context;
 
