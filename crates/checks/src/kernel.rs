@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use sys::{
     can_see, cpu_wanted, descriptors, free_descriptors, memory, process_tree,
@@ -27,6 +28,8 @@ pub struct TcpSocket {
     pub receive_queue: u32,
     /// Bytes written and not acknowledged. For a listener: its backlog.
     pub send_queue: u32,
+    /// What the kernel waits for, and how long still.
+    pub timer: Option<(Timer, Duration)>,
     /// The number by which `/proc/PID/fd` names it; 0 once nobody owns it.
     pub inode: u32,
     /// An IPv6 socket, even where it serves an IPv4 peer.
@@ -41,6 +44,7 @@ impl fmt::Display for TcpSocket {
             state,
             receive_queue,
             send_queue,
+            timer,
             ..
         } = self;
         if *state == TcpState::Listen {
@@ -53,8 +57,25 @@ impl fmt::Display for TcpSocket {
             f,
             "{state:?} {local} <- {remote}, \
              {receive_queue} bytes unread, {send_queue} bytes unsent"
-        )
+        )?;
+        match timer {
+            Some((timer, left)) => write!(f, ", {timer:?} in {left:?}"),
+            None => Ok(()),
+        }
     }
+}
+
+/// The timers of a connection, as `ss -o` shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// Data was not acknowledged in time, and will be sent again (`on`).
+    Retransmit = 1,
+    /// Nothing was heard for long, and the other side will be probed.
+    KeepAlive,
+    /// The pair of addresses stays taken (`timewait`).
+    TimeWait,
+    /// The other side's window is closed, and will be probed (`persist`).
+    ZeroWindowProbe,
 }
 
 /// The states of RFC 9293, numbered as in Linux.
@@ -80,11 +101,12 @@ mod sys {
     use std::fs;
     use std::io::{self, Read};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::time::Duration;
 
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::{TcpSocket, TcpState};
+    use super::{TcpSocket, TcpState, Timer};
     use crate::outcome::{Result, Stop};
 
     /// Whether this system shows what the checks need to see.
@@ -252,9 +274,21 @@ mod sys {
             state,
             receive_queue: u32_at(message, 56),
             send_queue: u32_at(message, 60),
+            timer: timer(*message.get(2)?, u32_at(message, 52)),
             inode: u32_at(message, 68),
             is_ipv6,
         })
+    }
+
+    fn timer(number: u8, milliseconds: u32) -> Option<(Timer, Duration)> {
+        let timers = [
+            Timer::Retransmit,
+            Timer::KeepAlive,
+            Timer::TimeWait,
+            Timer::ZeroWindowProbe,
+        ];
+        let timer = timers.into_iter().find(|it| *it as u8 == number)?;
+        Some((timer, Duration::from_millis(milliseconds.into())))
     }
 
     fn state(number: u8) -> Option<TcpState> {
@@ -372,5 +406,23 @@ mod tests {
             (socket.receive_queue == 5).then_some(socket)
         });
         assert!(unread.unwrap().is_ipv6);
+    }
+
+    #[test]
+    fn a_keepalive_timer_shows_its_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let delay = Duration::from_secs(1000);
+        let keepalive = socket2::TcpKeepalive::new().with_time(delay);
+        socket2::SockRef::from(&client)
+            .set_tcp_keepalive(&keepalive)
+            .unwrap();
+        let local = client.local_addr().unwrap();
+        let sockets = tcp_sockets().unwrap();
+        let ours = sockets.iter().find(|s| s.local == local).unwrap();
+        let (timer, left) = ours.timer.unwrap();
+        assert_eq!(timer, Timer::KeepAlive);
+        assert!(left <= delay && left > delay / 2, "{left:?}");
     }
 }

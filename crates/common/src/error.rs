@@ -1,6 +1,5 @@
 //! One line for an error, one for what to do about it.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use crate::stdout;
 /// ```
 pub fn finish(result: anyhow::Result<()>) -> ExitCode {
     let line = match (result, stdout::failure()) {
-        (Err(error), _) => explain(&mut error.chain()),
+        (Err(error), _) => explain(&error),
         (Ok(()), Some(error)) => {
             format!("cannot write to stdout: {}", reason(error))
         }
@@ -27,20 +26,17 @@ pub fn finish(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// Joins what was tried and why it failed, and adds the help line.
-fn explain(chain: &mut dyn Iterator<Item = &(dyn Error + 'static)>) -> String {
-    let mut parts = Vec::new();
-    let mut help = None;
-    for cause in chain {
-        match cause.downcast_ref::<io::Error>() {
-            Some(error) => {
-                parts.push(reason(error));
-                help = help_for(error);
-            }
-            None => parts.push(cause.to_string()),
-        }
-    }
+fn explain(error: &anyhow::Error) -> String {
+    let parts: Vec<String> = error
+        .chain()
+        .map(|cause| match cause.downcast_ref() {
+            Some(io_error) => reason(io_error),
+            None => cause.to_string(),
+        })
+        .collect();
     let line = parts.join(": ");
-    match help {
+    let mut io_errors = error.chain().filter_map(|it| it.downcast_ref());
+    match io_errors.find_map(help_for) {
         Some(help) => format!("{line}\nhelp: {help}"),
         None => line,
     }
@@ -115,10 +111,6 @@ mod tests {
 
     use super::*;
 
-    fn line(error: &anyhow::Error) -> String {
-        explain(&mut error.chain())
-    }
-
     #[test]
     fn an_error_names_what_failed_the_errno_and_the_remedy() {
         let error =
@@ -128,13 +120,13 @@ mod tests {
         let expected = "cannot listen on 127.0.0.1:8080: address already in \
             use (EADDRINUSE)\nhelp: end the program that uses it, or take a \
             free port: --listen 127.0.0.1:0";
-        assert_eq!(line(&error), expected);
+        assert_eq!(explain(&error), expected);
     }
 
     #[test]
     fn an_unknown_errno_keeps_the_words_of_the_system() {
         let error =
             anyhow::Error::new(io::Error::from_raw_os_error(libc::EXDEV));
-        assert_eq!(line(&error), "invalid cross-device link");
+        assert_eq!(explain(&error), "invalid cross-device link");
     }
 }
