@@ -5,7 +5,7 @@ use std::env;
 use std::fmt::Display;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use socket2::{Domain, Socket, Type};
@@ -184,11 +184,10 @@ impl<'a> Script<'a> {
     /// uses it meanwhile.
     pub fn reserve_default_port(&self) -> Result<SocketAddr> {
         let address = self.lab.default_address;
-        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target");
-        std::fs::create_dir_all(target)?;
-        let path =
-            PathBuf::from(target).join(format!("port-{}.lock", address.port()));
-        let file = File::create(path)?;
+        let name = format!("socket-labs-port-{}.lock", address.port());
+        let path = env::temp_dir().join(name);
+        // It may be another user's, who has made it first.
+        let file = File::open(&path).or_else(|_| File::create(&path))?;
         file.lock()?;
         *self.port.borrow_mut() = Some(file);
         if TcpStream::connect(address).is_ok() {

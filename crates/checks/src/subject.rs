@@ -253,10 +253,19 @@ impl Subject {
             .ok_or_else(|| Stop::broken("it printed no line"))
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal. After SIGSTOP it stands still when this returns, and
+    /// sees what happens from now on all at once.
     pub fn signal(&self, signal: Signal) -> Result {
         self.steps.add(format_args!("the program gets {signal}"));
         sys::send(self.pid(), signal)?;
+        if signal == Signal::Stop {
+            let still = || {
+                let is_still = sys::is_stopped(&self.child.borrow());
+                (is_still || self.has_ended()).then_some(())
+            };
+            wait_for(still)
+                .ok_or_else(|| Stop::broken("it does not stand still"))?;
+        }
         Ok(())
     }
 
@@ -281,7 +290,7 @@ impl Subject {
 
     /// Leaves the process as it is, so that its number stays its own until
     /// `drop` has ended the group.
-    fn exit(&self) -> Option<Exit> {
+    pub(crate) fn exit(&self) -> Option<Exit> {
         sys::exit(&mut self.child.borrow_mut())
     }
 

@@ -200,6 +200,18 @@ mod imp {
         status.exit_status().map(Exit::Code).or(signal)
     }
 
+    /// Whether it stands still after SIGSTOP, with all its threads.
+    pub(crate) fn is_stopped(child: &Child) -> bool {
+        let look = WaitIdOptions::STOPPED
+            | WaitIdOptions::NOHANG
+            | WaitIdOptions::NOWAIT;
+        let Some(pid) = process(child.id()) else {
+            return false;
+        };
+        let status = rustix::process::waitid(WaitId::Pid(pid), look);
+        status.is_ok_and(|status| status.is_some())
+    }
+
     fn process(pid: u32) -> Option<Pid> {
         Pid::from_raw(pid.try_into().ok()?)
     }
@@ -254,6 +266,10 @@ mod imp {
     }
 
     pub(crate) fn end_group_of(_: u32) {}
+
+    pub(crate) fn is_stopped(_: &Child) -> bool {
+        false
+    }
 
     pub(crate) fn exit(child: &mut Child) -> Option<Exit> {
         let status = child.try_wait().ok()??;

@@ -213,8 +213,7 @@ pub(super) fn ends_in_order_when_asked(script: &Script) -> Result {
 }
 
 pub(super) fn ends_at_once_when_asked_twice(script: &Script) -> Result {
-    let server = script.serve()?;
-    expect_end_when_asked_twice(&server)
+    expect_end_when_asked_twice(|| Ok((script.serve()?, ())))
 }
 
 pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {

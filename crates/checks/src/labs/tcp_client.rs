@@ -333,10 +333,12 @@ fn ends_in_order_when_asked(script: &Script) -> Result {
 }
 
 fn ends_at_once_when_asked_twice(script: &Script) -> Result {
-    let Pair { program, mut peer } = pair(script, Stdin::Pipe, &[])?;
-    peer.send(b"hello")?;
-    program.expect_stdout(b"hello")?;
-    expect_end_when_asked_twice(&program)
+    expect_end_when_asked_twice(|| {
+        let Pair { program, mut peer } = pair(script, Stdin::Pipe, &[])?;
+        peer.send(b"hello")?;
+        program.expect_stdout(b"hello")?;
+        Ok((program, peer))
+    })
 }
 
 fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
