@@ -34,6 +34,7 @@ programs! {
     getconnections_in_node_keeps_the_promises_but_those_listed =
         "getconnections";
     close_in_node_keeps_the_promises_but_those_listed = "close";
+    unref_in_node_keeps_the_promises_but_those_listed = "unref";
 }
 
 #[test]

@@ -83,6 +83,13 @@ function numberUpTo(most) {
   };
 }
 
+function oneOf(...words) {
+  return (text) => {
+    if (words.includes(text)) return text;
+    throw new Error(`one of these is wanted: ${words.join(', ')}`);
+  };
+}
+
 // `250ms`, `5s` and `2m` become milliseconds, which all timers of Node take.
 function time(text) {
   const [, number, unit] = /^(\d+)(ms|s|m)$/.exec(text) ?? [];
@@ -90,4 +97,4 @@ function time(text) {
   return number * { ms: 1, s: 1000, m: 60_000 }[unit];
 }
 
-module.exports = { flag, hostPort, numberUpTo, parseFlags, time };
+module.exports = { flag, hostPort, numberUpTo, oneOf, parseFlags, time };

@@ -7,3 +7,4 @@ pub mod close;
 pub mod getconnections;
 pub mod tcp_client;
 pub mod tcp_server;
+pub mod unref;

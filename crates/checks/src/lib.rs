@@ -38,4 +38,5 @@ pub const LABS: &[&Lab] = &[
     &labs::tcp_client::LAB,
     &labs::getconnections::LAB,
     &labs::close::LAB,
+    &labs::unref::LAB,
 ];
