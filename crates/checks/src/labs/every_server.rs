@@ -285,6 +285,7 @@ pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
         format_args!("it wanted {wanted:?} of {WINDOW:?}"),
     )?;
     script.step("it has said so once");
+    wait_for(|| (!server.stderr().is_empty()).then_some(()));
     let said = server.stderr().lines().count();
     ensure(said == 1, format_args!("it has said {said} lines"))?;
 
@@ -298,7 +299,8 @@ pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
 }
 
 pub(super) fn escapes_what_a_peer_sends(script: &Script) -> Result {
-    let server = script.serve()?;
+    // Who ends by itself would end before the signal, or after it.
+    let server = serve_many(script)?;
     let mut client = greeted(script, &server, "a client")?;
     // Red, bell, right-to-left, CSI as one character, and a forged line.
     let evil = "\u{1b}[31mred\u{7}\u{202e}\u{9b}31m\r\nlistening on evil\r\n";
