@@ -35,6 +35,7 @@ programs! {
         "getconnections";
     close_in_node_keeps_the_promises_but_those_listed = "close";
     unref_in_node_keeps_the_promises_but_those_listed = "unref";
+    is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
 }
 
 #[test]

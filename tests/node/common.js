@@ -121,6 +121,6 @@ function escape(text, kept) {
 }
 
 module.exports = {
-  fail, printable, quote, reason, serverFailed, showAddress, story,
+  escape, fail, printable, quote, reason, serverFailed, showAddress, story,
   warnUnlessLoopback, whenAskedToEnd,
 };

@@ -21,18 +21,22 @@ const COMMON = {
   help: { type: 'boolean', short: 'h', help: 'Print help' },
 };
 
-// Returns the values by name, or ends the program with help or an error.
-function parseFlags(about, example, own) {
+// Returns the values by name, or ends the program with help or an error. Where
+// a program takes operands, `operand` is what one is called in the help, and
+// they come as `operands`.
+function parseFlags(about, example, own, operand) {
   const options = { ...own, ...COMMON };
   let flags;
   try {
-    flags = parseArgs({ options }).values;
+    const allowPositionals = operand !== undefined;
+    const parsed = parseArgs({ options, allowPositionals });
+    flags = { ...parsed.values, operands: parsed.positionals };
   } catch (error) {
     // "Unknown option '--x'. To specify a …": the first sentence is enough.
     misuse(error.message.split('. ')[0]);
   }
   if (flags.help) {
-    process.stdout.write(helpText(about, example, options));
+    process.stdout.write(helpText(about, example, options, operand));
     process.exit(0);
   }
   for (const [name, { value, parse }] of Object.entries(own)) {
@@ -47,7 +51,7 @@ function parseFlags(about, example, own) {
   return flags;
 }
 
-function helpText(about, example, options) {
+function helpText(about, example, options, operand) {
   const command = `node tests/node/${path.basename(process.argv[1])}`;
   const lines = Object.entries(options).map(([name, option]) => {
     const short = option.short ? `-${option.short}, ` : '    ';
@@ -55,7 +59,8 @@ function helpText(about, example, options) {
     const preset = option.default ? ` [default: ${option.default}]` : '';
     return `${left.padEnd(30)} ${option.help}${preset}\n`;
   });
-  return `${about}\n\nUsage: ${command} [OPTIONS]\n\n` +
+  const operands = operand ? ` [${operand}]...` : '';
+  return `${about}\n\nUsage: ${command} [OPTIONS]${operands}\n\n` +
     `Options:\n${lines.join('')}\nExample: ${command} ${example}\n`;
 }
 

@@ -39,4 +39,5 @@ pub const LABS: &[&Lab] = &[
     &labs::getconnections::LAB,
     &labs::close::LAB,
     &labs::unref::LAB,
+    &labs::is_ip::LAB,
 ];
