@@ -200,12 +200,22 @@ async function answerStdin() {
   if (line) process.stdout.write(answer(line));
 }
 
+let asked = false;
+whenAskedToEnd(() => {
+  asked = true;
+  process.stdin.destroy();
+});
 // Who stops it asks no more questions.
-whenAskedToEnd(() => process.exit(0));
+process.on('exit', () => {
+  if (asked) process.exitCode = 0;
+});
 
 if (texts.length > 0) {
   const latin1 = (text) => Buffer.from(text).toString('latin1');
   process.stdout.write(texts.map((text) => answer(latin1(text))).join(''));
 } else {
-  answerStdin().catch((error) => fail('cannot read stdin', error));
+  answerStdin().catch((error) => {
+    // A stdin that we destroy is an error to whoever waits for it.
+    if (!asked) fail('cannot read stdin', error);
+  });
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Terminal 2 answers each line that you type, until Ctrl-D. Type `010.0.0.1`
-//! there. Then `ping -c 1 010.0.0.1`, and see whom it asks.
+//! there. Then run `getent ahosts 010.0.0.1`, and see what the resolver says.
 //!
 //! It opens no socket. The runtime is here to hear Ctrl-C while a thread waits
 //! for stdin, as in the other labs.

@@ -653,15 +653,21 @@ fn names_the_kind(script: &Script) -> Result {
 }
 
 fn takes_arguments_or_lines(script: &Script) -> Result {
-    let expected = "4\t127.0.0.1\tloopback (RFC 1122)\n\
+    let texts = ["fe80::1%eth0", "127.1", "127.0.0.1"];
+    let expected = "6\tfe80::1%eth0\tlink-local (RFC 4291)\n\
         0\t127.1\tnot an address\n\
-        6\tfe80::1%eth0\tlink-local (RFC 4291)\n";
-    let program = script.start(&["127.0.0.1", "127.1", "fe80::1%eth0"])?;
+        4\t127.0.0.1\tloopback (RFC 1122)\n";
+    script.step("its stdin stays open, which must not matter");
+    let program = script.start_with(&Setup {
+        flags: texts.map(str::to_owned).to_vec(),
+        stdin: Stdin::Pipe,
+        ..Setup::default()
+    })?;
     expect_an_answer(&program)?;
     program.expect_stdout(expected.as_bytes())?;
 
     let program = start_with_pipe(script)?;
-    program.type_in(b"127.0.0.1\n127.1\nfe80::1%eth0\n")?;
+    program.type_in(format!("{}\n", texts.join("\n")).as_bytes())?;
     program.end_stdin();
     expect_an_answer(&program)?;
     program.expect_stdout(expected.as_bytes())
