@@ -148,7 +148,7 @@ function answer(bytes) {
   const isTooLong = bytes.length > LONGEST;
   // What is not ASCII is no address.
   const number = isTooLong ? 0 : net.isIP(bytes);
-  if (number === 0) process.exitCode = 1;
+  if (number === 0 && !asked) process.exitCode = 1;
   const kind = isTooLong ? `longer than ${LONGEST} bytes`
     : kindOf(number, bytes);
   return `${number}\t${visible(bytes)}\t${kind}\n`;
@@ -203,11 +203,9 @@ async function answerStdin() {
 let asked = false;
 whenAskedToEnd(() => {
   asked = true;
+  // Who stops it asks no more questions.
+  process.exitCode = 0;
   process.stdin.destroy();
-});
-// Who stops it asks no more questions.
-process.on('exit', () => {
-  if (asked) process.exitCode = 0;
 });
 
 if (texts.length > 0) {

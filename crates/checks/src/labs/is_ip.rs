@@ -128,7 +128,7 @@ const IPV4: &[(u8, &[&str])] = &[
             "127.0.0.1 ",
             "\n127.0.0.1",
             "127.0.0.1\n",
-            "\0127.0.0.1",
+            "\u{0}127.0.0.1",
             "127.0.0.1\0",
             "127.0.0.1:80",
             "1.2.3.4/24",
@@ -489,26 +489,32 @@ pub fn number_by_the_rules(text: &str) -> u8 {
         return 4;
     }
     let (address, zone_fits) = match text.find('%') {
-        Some(at) => {
-            let zone = text[at + 1..].bytes();
-            let fits = |byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b':' | b'-');
-            (&text[..at], zone.len() > 0 && zone.clone().all(fits))
-        }
+        Some(at) => (&text[..at], is_zone(&text[at + 1..])),
         None => (text, true),
     };
     if zone_fits && is_ipv6(address) { 6 } else { 0 }
 }
 
+fn is_zone(text: &str) -> bool {
+    let fits = |byte| {
+        matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+            || matches!(byte, b'.' | b':' | b'-')
+    };
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 fn is_ipv4(text: &str) -> bool {
     let octets: Vec<&str> = text.split('.').collect();
     octets.len() == 4
-        && octets.iter().all(|octet| match octet.as_bytes() {
-            [b'0'..=b'9']
-            | [b'1'..=b'9', b'0'..=b'9']
-            | [b'1', b'0'..=b'9', b'0'..=b'9']
-            | [b'2', b'0'..=b'4', b'0'..=b'9']
-            | [b'2', b'5', b'0'..=b'5'] => true,
-            _ => false,
+        && octets.iter().all(|octet| {
+            matches!(
+                octet.as_bytes(),
+                [b'0'..=b'9']
+                    | [b'1'..=b'9', b'0'..=b'9']
+                    | [b'1', b'0'..=b'9', b'0'..=b'9']
+                    | [b'2', b'0'..=b'4', b'0'..=b'9']
+                    | [b'2', b'5', b'0'..=b'5']
+            )
         })
 }
 
