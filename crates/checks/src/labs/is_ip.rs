@@ -927,8 +927,7 @@ fn ends_in_order_when_asked(script: &Script) -> Result {
 }
 
 fn ends_at_once_when_asked_twice(script: &Script) -> Result {
-    let program = waiting(script)?;
-    expect_end_when_asked_twice(&program)
+    expect_end_when_asked_twice(|| Ok((waiting(script)?, ())))
 }
 
 fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
