@@ -6,6 +6,7 @@ mod every_server;
 pub mod close;
 pub mod getconnections;
 pub mod is_ip;
+pub mod half_open;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod unref;

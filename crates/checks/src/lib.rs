@@ -40,4 +40,5 @@ pub const LABS: &[&Lab] = &[
     &labs::close::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
+    &labs::half_open::LAB,
 ];

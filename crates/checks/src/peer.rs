@@ -172,6 +172,13 @@ impl Peer {
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
+    /// Its own end of this connection, if the kernel still has it.
+    pub fn this_end(&self) -> Result<Option<TcpSocket>> {
+        let ends = (self.local, self.remote);
+        let sockets = kernel::tcp_sockets()?;
+        Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
+    }
+
     /// Receives exactly these bytes, however they are cut.
     pub fn expect(&mut self, expected: &[u8]) -> Result {
         self.step(format_args!("receives {}", shown(expected)));
