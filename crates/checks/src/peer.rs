@@ -294,11 +294,18 @@ impl Peer {
     }
 
     fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Zero would mean: wait for ever.
-        let left = left.max(Duration::from_millis(1));
-        self.socket.set_read_timeout(Some(left))?;
-        (&self.socket).read(buffer)
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean: wait for ever.
+            let left = left.max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(left))?;
+            match (&self.socket).read(buffer) {
+                // A read with a timeout is not taken up again by the kernel
+                // after a signal, or a stop (signal(7)).
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 
     fn step(&self, what: impl std::fmt::Display) {
