@@ -93,6 +93,12 @@ mod imp {
 
         let in_the_child = move || -> io::Result<()> {
             rustix::process::setsid()?;
+            // A shell that starts us in the background has SIGINT ignored,
+            // and that would be inherited: Ctrl-C would not end `nc`.
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
+                // SAFETY: the default action runs no code of ours.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             if has_terminal {
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
             }
