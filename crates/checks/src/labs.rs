@@ -5,8 +5,8 @@ mod every_server;
 
 pub mod close;
 pub mod getconnections;
-pub mod is_ip;
 pub mod half_open;
+pub mod is_ip;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod unref;

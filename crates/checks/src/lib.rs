@@ -38,7 +38,7 @@ pub const LABS: &[&Lab] = &[
     &labs::tcp_client::LAB,
     &labs::getconnections::LAB,
     &labs::close::LAB,
+    &labs::half_open::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
-    &labs::half_open::LAB,
 ];
