@@ -39,7 +39,9 @@ macro_rules! mutants_of {
     };
 }
 
-mutants_of! { tcp_server tcp_client getconnections close half_open unref is_ip }
+mutants_of! {
+    tcp_server tcp_client getconnections close half_open timeout unref is_ip
+}
 
 fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

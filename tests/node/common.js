@@ -65,7 +65,8 @@ function reason({ errno, code, message }) {
 
 const SPELLING = 'check the spelling, or give an address: 127.0.0.1:8080';
 const HELP = {
-  EACCES: 'ports below 1024 belong to root; take one above, such as 8080',
+  EACCES: 'ports below 1024 belong to root, take one above, such as 8080; ' +
+    'of a file, `ls -l` shows who may write',
   EADDRINUSE: 'end the program that uses it, or take a free port: ' +
     '--listen 127.0.0.1:0',
   EADDRNOTAVAIL: 'this machine has no such address; `ip addr` lists those ' +
@@ -75,7 +76,11 @@ const HELP = {
     'the ports',
   ECONNRESET: 'the other side ended the connection without a goodbye',
   EHOSTUNREACH: 'no such host on this network; check the address',
+  EISDIR: 'that is a directory; add the name of a file',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',
+  ENOENT: 'there is no such file or directory; check the spelling, or make ' +
+    'the directory first',
+  ENOSPC: 'the disk is full',
   ENOTFOUND: SPELLING,
   EPIPE: 'the other side has closed the connection',
   ETIMEDOUT: 'nobody answered; check the address, and firewalls in between',

@@ -10,3 +10,4 @@ pub mod is_ip;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod unref;
+pub mod timeout;

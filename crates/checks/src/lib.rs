@@ -41,4 +41,5 @@ pub const LABS: &[&Lab] = &[
     &labs::half_open::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
+    &labs::timeout::LAB,
 ];

@@ -86,16 +86,18 @@ fn known(
 #[cfg(unix)]
 #[rustfmt::skip]
 const ERRNO: &[(i32, &str, &str)] = &[
-    (libc::EACCES, "EACCES", "ports below 1024 belong to root; take one above, such as 8080"),
+    (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may write"),
     (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take a free port: --listen 127.0.0.1:0"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
     (libc::ECONNABORTED, "ECONNABORTED", ""),
     (libc::ECONNREFUSED, "ECONNREFUSED", "nobody listens there; start the server first, and compare the ports"),
     (libc::ECONNRESET, "ECONNRESET", "the other side ended the connection without a goodbye"),
     (libc::EHOSTUNREACH, "EHOSTUNREACH", "no such host on this network; check the address"),
+    (libc::EISDIR, "EISDIR", "that is a directory; add the name of a file"),
     (libc::EMFILE, "EMFILE", "the program has no file descriptor left; `ulimit -n` shows how many it may have"),
     (libc::ENETUNREACH, "ENETUNREACH", "there is no route to that network; `ip route` lists them"),
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),
+    (libc::ENOENT, "ENOENT", "there is no such file or directory; check the spelling, or make the directory first"),
     (libc::ENOSPC, "ENOSPC", "the disk is full"),
     (libc::EPIPE, "EPIPE", "the other side has closed the connection"),
     (libc::ETIMEDOUT, "ETIMEDOUT", "nobody answered; check the address, and firewalls in between"),
