@@ -102,4 +102,11 @@ function time(text) {
   return number * { ms: 1, s: 1000, m: 60_000 }[unit];
 }
 
+function oneOf(...words) {
+  return (text) => {
+    if (words.includes(text)) return text;
+    throw new Error(`one of ${words.join(', ')} is wanted`);
+  };
+}
+
 module.exports = { flag, hostPort, numberUpTo, oneOf, parseFlags, time };
