@@ -135,8 +135,9 @@ async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 
     let (to_file, chunks) = mpsc::channel(QUEUE);
     let broken = stop.clone();
-    let writing = spawn_blocking(move || {
-        write(file, chunks).inspect_err(|_| broken.cancel())
+    let writing = tokio::spawn(async move {
+        let written = write(file, chunks).await;
+        written.inspect_err(|_| broken.cancel())
     });
     let connections = TaskTracker::new();
     tokio::select! {
@@ -151,14 +152,15 @@ async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 // ANCHOR_END: run
 
 // ANCHOR: write
-/// The one owner of the file. A file is always "ready", so no runtime can wait
-/// for it; a write that takes long must be on another thread, as in Node.
-fn write(
+/// The one owner of the file. A file is always "ready", so there is nothing to
+/// wait for but the write itself: on another thread, as in Node.
+async fn write(
     mut file: Box<dyn Write + Send>,
     mut chunks: mpsc::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    while let Some(chunk) = chunks.blocking_recv() {
-        file.write_all(&chunk)?;
+    while let Some(chunk) = chunks.recv().await {
+        let write = move || file.write_all(&chunk).map(|()| file);
+        file = spawn_blocking(write).await??;
     }
     Ok(())
 }

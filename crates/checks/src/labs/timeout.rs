@@ -356,36 +356,58 @@ fn writes_nothing_twice(script: &Script) -> Result {
 }
 
 /// A client that sends without end and reads nothing, when it is idle: the
-/// program holds bytes that it cannot write.
-fn stalled(script: &Script, then: &str) -> Result<(Rc<Subject>, Stalled)> {
-    let server = serve(script, SHORT, then)?;
-    let mut client = script.connect_tiny(&server, "who does not read")?;
-    client.expect_exact_line("welcome")?;
-    let sending = client.send_meanwhile(vec![b'.'; TOO_MUCH])?;
-    expect_idle(script, &server, &client, 1)?;
-    Ok((server, Stalled { client, sending }))
-}
-
+/// program holds bytes that it has read and cannot write.
 struct Stalled {
+    server: Rc<Subject>,
     client: Peer,
     sending: JoinHandle<io::Result<()>>,
+    /// How many bytes the program has read from it.
+    owed: usize,
+}
+
+fn stalled(script: &Script, then: &str) -> Result<Stalled> {
+    // On a busy machine it may be idle before the way to it is full. Then the
+    // limit was too short: take a longer.
+    for idle in ["200ms", "400ms", "800ms", "1600ms", "3200ms"] {
+        let server = serve(script, idle, then)?;
+        let mut client = script.connect_tiny(&server, "who does not read")?;
+        client.expect_exact_line("welcome")?;
+        let sending = client.send_meanwhile(vec![b'.'; TOO_MUCH])?;
+        expect_idle(script, &server, &client, 1)?;
+        let owed = n_read_before_idle(&server, &client);
+        if n_waiting(&client)? < owed {
+            return Ok(Stalled {
+                server,
+                client,
+                sending,
+                owed,
+            });
+        }
+        script.step("that was too early; once more");
+    }
+    Err(Stop::skipped("this machine is too busy to tell"))
+}
+
+fn n_read_before_idle(server: &Subject, client: &Peer) -> usize {
+    let peer = client.address();
+    let idle = format!("{peer} idle for ");
+    let read = format!(" bytes from {peer}");
+    let story = server.story();
+    let before = story.iter().take_while(|line| !line.starts_with(&idle));
+    let sizes = before.filter_map(|line| {
+        let size = line.strip_suffix(&read)?.strip_prefix("read ")?;
+        size.parse::<usize>().ok()
+    });
+    sizes.sum()
 }
 
 fn end_sends_what_is_owed(script: &Script) -> Result {
-    let (server, stalled) = stalled(script, "end")?;
-    let mut client = stalled.client;
-    let peer = client.address();
-    let story = server.story();
-    let idle = format!("{peer} idle for ");
-    let owed: usize = story
-        .iter()
-        .take_while(|line| !line.starts_with(&idle))
-        .filter_map(|line| {
-            let line = line.strip_suffix(&format!(" bytes from {peer}"))?;
-            line.strip_prefix("read ")?.parse::<usize>().ok()
-        })
-        .sum();
-
+    let Stalled {
+        server: _server,
+        mut client,
+        sending,
+        owed,
+    } = stalled(script, "end")?;
     client.widen()?;
     let (received, end) = client.read_to_end()?;
     script.step(format_args!("that was {owed} bytes, and then the end"));
@@ -394,12 +416,12 @@ fn end_sends_what_is_owed(script: &Script) -> Result {
         format_args!("it was {} bytes, then {end:?}", received.len()),
     )?;
     script.step("what it sent meanwhile was read as well");
-    let sent = stalled.sending.join();
+    let sent = sending.join();
     ensure(matches!(sent, Ok(Ok(()))), format_args!("{sent:?}"))
 }
 
 fn destroy_waits_for_nobody(script: &Script) -> Result {
-    let (server, stalled) = stalled(script, "destroy")?;
+    let Stalled { server, client, .. } = stalled(script, "destroy")?;
     script.step("it has read nothing, and the program has no connection");
     let gone = || match server.sockets() {
         Err(stop) => Some(Err(stop)),
@@ -410,7 +432,7 @@ fn destroy_waits_for_nobody(script: &Script) -> Result {
     };
     wait_for(gone)
         .unwrap_or_else(|| Err(Stop::broken("it keeps the connection")))?;
-    drop(stalled);
+    drop(client);
 
     let mut silent = welcomed(script, &server, "who is silent")?;
     silent.expect_fin()
