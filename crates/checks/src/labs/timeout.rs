@@ -166,7 +166,7 @@ fn activity_puts_it_off(script: &Script) -> Result {
         let silent = welcomed(script, &server, "who is silent")?;
         // So that the two timeouts cannot fall into the same millisecond.
         observe(Duration::from_millis(20));
-        expect_echo(&mut talks)?;
+        talks.send(b"hello\n")?;
         expect_idle(script, &server, &talks, 1)?;
         expect_idle(script, &server, &silent, 1)?;
 
@@ -223,13 +223,15 @@ fn fill_the_way_back(server: &Subject, client: &mut Peer) -> Result<usize> {
         client.send(&[b'.'; STEP])?;
         client.wait_until_read()?;
         sent += STEP;
-        // The kernel has all that the program could write. Either that is all
-        // there is, or it stays so, and the client is idle.
-        let times = times_idle(server, client);
+        // The kernel gets all of it, or what it has no room for stays in the
+        // program, and the client is idle after the last read.
         let is_stuck = wait_for(|| match n_waiting(client) {
             Err(stop) => Some(Err(stop)),
             Ok(n_bytes) if n_bytes >= sent => Some(Ok(false)),
-            Ok(_) => (times_idle(server, client) > times).then_some(Ok(true)),
+            Ok(_) => {
+                let is_idle = is_idle_after(server, client, sent);
+                is_idle.then_some(Ok(true))
+            }
         });
         let is_stuck = is_stuck.unwrap_or_else(|| {
             Err(Stop::broken("it neither writes nor tells that it is idle"))
@@ -253,12 +255,12 @@ fn n_waiting(client: &Peer) -> Result<usize> {
 }
 
 fn each_connection_has_its_own(script: &Script) -> Result {
-    let server = serve(script, "500ms", "nothing")?;
+    let server = serve(script, "1s", "nothing")?;
     let mut talks = welcomed(script, &server, "who talks")?;
     let silent = welcomed(script, &server, "who is silent")?;
     script.step("who talks goes on until the other is idle");
     let told = wait_for(|| {
-        if let Err(stop) = expect_echo(&mut talks) {
+        if let Err(stop) = talks.send(b"hello\n") {
             return Some(Err(stop));
         }
         (times_idle(&server, &silent) > 0).then_some(Ok(()))
@@ -389,12 +391,28 @@ fn stalled(script: &Script, then: &str) -> Result<Stalled> {
 }
 
 fn n_read_before_idle(server: &Subject, client: &Peer) -> usize {
-    let peer = client.address();
-    let idle = format!("{peer} idle for ");
-    let read = format!(" bytes from {peer}");
+    let idle = format!("{} idle for ", client.address());
     let story = server.story();
-    let before = story.iter().take_while(|line| !line.starts_with(&idle));
-    let sizes = before.filter_map(|line| {
+    n_read(
+        story.iter().take_while(|line| !line.starts_with(&idle)),
+        client,
+    )
+}
+
+/// Whether the last thing told of the client is that it is idle, and all that
+/// it has sent was read before.
+fn is_idle_after(server: &Subject, client: &Peer, sent: usize) -> bool {
+    let idle = format!("{} idle for ", client.address());
+    let story = server.story();
+    let last = story.last();
+    last.is_some_and(|line| line.starts_with(&idle))
+        && n_read(story.iter(), client) == sent
+}
+
+/// How many bytes were read from the client, by these lines of the story.
+fn n_read<'a>(story: impl Iterator<Item = &'a String>, client: &Peer) -> usize {
+    let read = format!(" bytes from {}", client.address());
+    let sizes = story.filter_map(|line| {
         let size = line.strip_suffix(&read)?.strip_prefix("read ")?;
         size.parse::<usize>().ok()
     });
