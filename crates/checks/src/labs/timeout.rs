@@ -146,6 +146,7 @@ fn fires_once_per_idle_period(script: &Script) -> Result {
         expect_idle(script, &server, &clock, times)?;
         expect_echo(&mut clock)?;
     }
+    expect_idle(script, &server, &clock, 3)?;
     ensure_idle(&server, &silent, 1)?;
 
     expect_echo(&mut silent)?;
