@@ -210,7 +210,9 @@ fn a_write_alone_is_activity(script: &Script) -> Result {
     script.step("nothing is left to read from it, only to write to it");
     client.widen()?;
     client.expect(&vec![b'.'; sent])?;
-    expect_idle(script, &server, &client, times + 1)
+    expect_idle(script, &server, &client, times + 1)?;
+    // And not one byte came that it had not sent.
+    expect_echo(&mut client)
 }
 
 /// How much is sent to a program at once, which reads more than that.
