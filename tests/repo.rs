@@ -60,7 +60,7 @@ const LINES_OF_A_HEADER: usize = 25;
 
 /// What `common` does is on no lab's page. This is room for the log, Ctrl-C, the
 /// story, errors and text made safe; whatever is more is a lesson.
-const LINES_OF_COMMON: usize = 250;
+const LINES_OF_COMMON: usize = 280;
 
 /// What a lab must not say, and the remedy.
 const NOT_IN_LABS: &[(&str, &str)] = &[

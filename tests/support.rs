@@ -54,7 +54,7 @@ struct Message {
 /// Holds programs to promises, many at a time: a check waits more than it
 /// computes. The verdicts come in the order of the jobs.
 pub fn judge_all(jobs: &[(&Lab, &Promise, &Program)]) -> Vec<Verdict> {
-    const AT_A_TIME: usize = 16;
+    const AT_A_TIME: usize = 20;
 
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(vec![Verdict::Kept; jobs.len()]);

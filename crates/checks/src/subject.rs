@@ -459,7 +459,7 @@ struct Guard {
 
 impl Guard {
     fn start(pid: u32, outputs: [&Arc<Output>; 2]) -> Self {
-        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        const LOOK_EVERY: Duration = Duration::from_millis(300);
         let (alive, over) = mpsc::channel();
         let verdict = Arc::default();
         let shared = Arc::clone(&verdict);

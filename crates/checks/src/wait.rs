@@ -34,7 +34,7 @@ pub fn wait_for_at_most<T>(
         thread::sleep(pause);
         // Most things come at once. Those that do not must not be kept from
         // coming by our looking.
-        pause = (pause * 2).min(Duration::from_millis(30));
+        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
 

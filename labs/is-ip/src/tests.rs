@@ -17,7 +17,10 @@ fn number(text: &str) -> u8 {
 
 /// Up to nine groups or octets, with what may stand between and behind them.
 /// Most of it is nearly an address.
-const NEARLY: &str = "(::)?([0-9]{1,3}[.]|[0-9a-fA-F]{0,5}:){0,9}[0-9a-f]{0,4}(%[a-z0-9:._-]{0,4})?";
+const NEARLY: &str = concat!(
+    "(::)?([0-9]{1,3}[.]|[0-9a-fA-F]{0,5}:){0,9}",
+    "[0-9a-f]{0,4}(%[a-z0-9:._-]{0,4})?",
+);
 
 proptest! {
     #![proptest_config(ProptestConfig {

@@ -23,10 +23,21 @@ enum Bytes {
     Pipe,
     Echo,
 }
+
+impl Bytes {
+    fn at_first(then: Then) -> Self {
+        match then {
+            Then::Pipe => Bytes::Stay,
+            _ => Bytes::Echo,
+        }
+    }
+}
 // ANCHOR_END: bytes
 
 // ANCHOR: converse
-/// Reads, writes and waits, whichever comes first, until one side ends.
+/// Reads, writes and waits, whichever comes first, until one side ends. The
+/// timer is asked last: who has sent something in time is not idle, even if we
+/// were too busy to see it.
 pub(crate) async fn converse(
     socket: &mut TcpStream,
     peer: SocketAddr,
@@ -35,19 +46,13 @@ pub(crate) async fn converse(
 ) -> io::Result<()> {
     let mut idle = Idle::new(args.idle.into());
     let mut owed = b"welcome\r\n".to_vec();
-    let mut bytes = match args.then {
-        Then::Pipe => Bytes::Stay,
-        _ => Bytes::Echo,
-    };
+    let mut bytes = Bytes::at_first(args.then);
     loop {
+        // Nothing is read while something is owed: that is backpressure.
+        let may_read = owed.is_empty() && bytes != Bytes::Stay;
         tokio::select! {
-            // The timer last: who has sent something in time is not idle,
-            // even if we were too busy to see it.
             biased;
-            // Nothing is read while something is owed: that is backpressure.
-            ready = socket.readable(),
-                if owed.is_empty() && bytes != Bytes::Stay =>
-            {
+            ready = socket.readable(), if may_read => {
                 ready?;
                 let Some(chunk) = read(socket)? else { continue };
                 if chunk.is_empty() {
@@ -64,13 +69,10 @@ pub(crate) async fn converse(
             }
             ready = socket.writable(), if !owed.is_empty() => {
                 ready?;
-                match socket.try_write(&owed) {
-                    Ok(n_bytes) => {
-                        idle.reset();
-                        owed.drain(..n_bytes);
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+                let n_bytes = write(socket, &owed)?;
+                owed.drain(..n_bytes);
+                if n_bytes > 0 {
+                    idle.reset();
                 }
             }
             () = idle.expired() => {
@@ -95,6 +97,14 @@ fn read(socket: &TcpStream) -> io::Result<Option<Vec<u8>>> {
         Ok(_) => Ok(Some(chunk)),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// How much the kernel took, or 0 when it has no room.
+fn write(socket: &TcpStream, owed: &[u8]) -> io::Result<usize> {
+    match socket.try_write(owed) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
     }
 }
 

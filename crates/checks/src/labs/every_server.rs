@@ -1,7 +1,7 @@
 //! What every lab promises that listens for TCP clients and greets them with a
 //! line.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use super::command_line::{
@@ -226,10 +226,13 @@ pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
     // Their coming is something to tell, and there is nobody left to hear it.
     // One client would do, if no other thread of these tests could be forking
     // just now: until its child runs, that child holds the pipe open as well.
-    script.step("clients come and go, and it ends");
+    script.step("clients come, are greeted and go, and it ends");
     let ended = || {
-        let client = TcpStream::connect(server.address());
-        (client.is_err() || server.has_ended()).then_some(())
+        // Who has read its greeting ends with a FIN, and not with a RST.
+        let greeted = script
+            .connect(&server, "a client")
+            .and_then(|mut it| it.expect_line());
+        (greeted.is_err() || server.has_ended()).then_some(())
     };
     wait_for(ended).ok_or_else(|| Stop::broken("it has not ended"))?;
     server.expect_status(0)?;

@@ -187,7 +187,11 @@ fn a_reset_counts_as_an_end(script: &Script) -> Result {
     let server = script.serve()?;
     let first = welcomed(script, &server, "the first client")?;
     let mut second = welcomed(script, &server, "the second client")?;
+    let peer = first.address();
     first.reset()?;
+    server.expect_story(&format!(
+        "{peer} left with an error: connection reset by peer (ECONNRESET)"
+    ))?;
     // The first answer may come in the turn that sees the reset, and ends.
     expect_echo(&mut second)?;
     expect_echo(&mut second)?;
