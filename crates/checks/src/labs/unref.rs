@@ -178,7 +178,12 @@ fn never_stays(script: &Script) -> Result {
     for name in ["a client", "another", "a third"] {
         leave(welcomed(script, &server, name)?)?;
     }
-    welcomed(script, &server, "who breaks off")?.reset()?;
+    let breaks_off = welcomed(script, &server, "who breaks off")?;
+    let peer = breaks_off.address();
+    breaks_off.reset()?;
+    server.expect_story(&format!(
+        "{peer} left with an error: connection reset by peer (ECONNRESET)"
+    ))?;
     let mut last = welcomed(script, &server, "the last client")?;
     expect_echo(&mut last)
 }
