@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Type a line in terminal 2, and wait five seconds: only then is it read, and
-//! goes to `msg.txt`. Then, in [`converse`], do not reset the timer at a read.
+//! goes to `msg.txt`. Then, in [`converse()`], do not reset the timer at a read.
 
 mod converse;
 mod idle;
