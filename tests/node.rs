@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use checks::wait::PATIENCE;
 use checks::{LABS, Lab, Program, Verdict};
-use tests::{judge_all, root};
+use tests::{Job, judge_all, root};
 
 /// Makes a `#[test]` of each program, and `TESTED` of their names.
 macro_rules! programs {
@@ -72,8 +73,13 @@ fn hold_to_its_promises(lab: &str) {
     let lab: &Lab = LABS.iter().find(|l| l.name == lab).unwrap();
     let path = program(lab.name);
     let program = Program::command(["node", path.to_str().unwrap()]);
-    let jobs: Vec<_> =
-        lab.promises.iter().map(|p| (lab, p, &program)).collect();
+    let job = |promise| Job {
+        lab,
+        promise,
+        program: &program,
+        patience: PATIENCE,
+    };
+    let jobs: Vec<Job> = lab.promises.iter().map(job).collect();
     let verdicts = judge_all(&jobs);
 
     let differences = differences();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use checks::{Lab, Program, Promise, Verdict};
 
@@ -51,9 +52,28 @@ struct Message {
     executable: Option<PathBuf>,
 }
 
+/// One program to be held to one promise.
+pub struct Job<'a> {
+    /// The lab that promises it.
+    pub lab: &'a Lab,
+    /// What must hold.
+    pub promise: &'a Promise,
+    /// The lab, a wrong version of it, or the same thing in Node.
+    pub program: &'a Program,
+    /// How long to wait for any one thing.
+    pub patience: Duration,
+}
+
+impl Job<'_> {
+    /// Tries it once.
+    pub fn judge(&self) -> Verdict {
+        self.promise.judge(self.lab, self.program, self.patience)
+    }
+}
+
 /// Holds programs to promises, many at a time: a check waits more than it
 /// computes. The verdicts come in the order of the jobs.
-pub fn judge_all(jobs: &[(&Lab, &Promise, &Program)]) -> Vec<Verdict> {
+pub fn judge_all(jobs: &[Job]) -> Vec<Verdict> {
     const AT_A_TIME: usize = 20;
 
     let next = AtomicUsize::new(0);
@@ -63,10 +83,10 @@ pub fn judge_all(jobs: &[(&Lab, &Promise, &Program)]) -> Vec<Verdict> {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((lab, promise, program)) = jobs.get(index) else {
+                    let Some(job) = jobs.get(index) else {
                         break;
                     };
-                    let verdict = promise.judge(lab, program);
+                    let verdict = job.judge();
                     if let Ok(mut verdicts) = verdicts.lock() {
                         verdicts[index] = verdict;
                     }

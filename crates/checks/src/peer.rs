@@ -11,7 +11,7 @@ use crate::bytes::{difference, shown};
 use crate::kernel::{self, TcpSocket};
 use crate::outcome::{Result, Stop, ensure};
 use crate::script::Steps;
-use crate::wait::{PATIENCE, wait_for};
+use crate::wait::{patience, wait_for};
 
 /// How bytes are handed to the kernel.
 #[derive(Debug, Clone, Copy)]
@@ -80,14 +80,14 @@ impl Peer {
             // Before connect: the window is agreed on in the handshake.
             socket.set_recv_buffer_size(n_bytes)?;
         }
-        socket.connect_timeout(&remote.into(), PATIENCE)?;
+        socket.connect_timeout(&remote.into(), patience())?;
         Self::new(socket.into(), name, steps)
     }
 
     fn new(socket: TcpStream, name: &str, steps: Steps) -> Result<Self> {
         // Every write leaves at once, so that pieces stay pieces.
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(patience()))?;
         Ok(Peer {
             name: name.to_owned(),
             local: socket.local_addr()?,
@@ -184,7 +184,7 @@ impl Peer {
         self.step(format_args!("receives {}", shown(expected)));
         let mut received = vec![0; expected.len()];
         let mut n_received = 0;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while n_received < expected.len() {
             let buffer = &mut received[n_received..];
             match self.read(buffer, deadline) {
@@ -210,7 +210,7 @@ impl Peer {
     pub fn expect_line(&mut self) -> Result<String> {
         self.step("receives a line");
         let mut line = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             // Byte by byte, so that nothing after the line is taken.
             let mut byte = [0];
@@ -246,7 +246,7 @@ impl Peer {
         self.step("reads until the connection ends");
         let mut received = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             match self.read(&mut buffer, deadline) {
                 Ok(0) => return Ok((received, End::Fin)),
@@ -322,7 +322,7 @@ fn why_no_more(ended: io::Result<usize>) -> String {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut
             ) =>
         {
-            format!("nothing more came within {PATIENCE:?}")
+            format!("nothing more came within {:?}", patience())
         }
         Err(error) => format!("then: {error}"),
     }

@@ -4,10 +4,12 @@ use std::env;
 use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::outcome::{Result, Stop};
 use crate::script::Script;
 use crate::subject::Program;
+use crate::wait::{PATIENCE, with_patience};
 
 /// One thing a program does, seen from outside.
 #[derive(Debug)]
@@ -52,13 +54,20 @@ impl Promise {
         self.id.split_once('/').map_or(self.id, |(_, name)| name)
     }
 
-    /// Holds a program to this promise of `lab`.
-    pub fn judge(&self, lab: &Lab, program: &Program) -> Verdict {
+    /// Holds a program to this promise of `lab`. Whatever the program should
+    /// do soon, it must do within `patience`, for which [`PATIENCE`] is right
+    /// unless the program is known to be wrong.
+    pub fn judge(
+        &self,
+        lab: &Lab,
+        program: &Program,
+        patience: Duration,
+    ) -> Verdict {
         let script = match Script::new(lab, program) {
             Ok(script) => script,
             Err(stop) => return Verdict::Broken(format!("{stop:?}")),
         };
-        match (self.check)(&script) {
+        match with_patience(patience, || (self.check)(&script)) {
             Ok(()) => Verdict::Kept,
             Err(Stop::Skipped(missing)) => Verdict::Skipped(missing),
             Err(Stop::Broken(seen)) => Verdict::Broken(format!(
@@ -88,7 +97,7 @@ pub fn prove(lab: &Lab, id: &str, program: &str) {
     let Some(promise) = lab.promises.iter().find(|p| p.id == id) else {
         panic!("there is no promise {id}");
     };
-    match promise.judge(lab, &Program::file(program)) {
+    match promise.judge(lab, &Program::file(program), PATIENCE) {
         Verdict::Kept => {}
         Verdict::Broken(report) => panic!("broken promise {report}"),
         Verdict::Skipped(missing) => skip(id, &missing),

@@ -151,7 +151,7 @@ impl<'a> Script<'a> {
     pub fn expect_refused(&self, address: SocketAddr) -> Result {
         self.steps
             .add(format_args!("a client of {address} is refused"));
-        match TcpStream::connect_timeout(&address, crate::wait::PATIENCE) {
+        match TcpStream::connect_timeout(&address, crate::wait::patience()) {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Ok(())
             }

@@ -1,5 +1,6 @@
 //! Waiting for things, never for time.
 
+use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,27 @@ use std::time::{Duration, Instant};
 /// never waits for all of it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks again and again until there is something, [`PATIENCE`] at the most.
+thread_local! {
+    static OF_THIS_CHECK: Cell<Duration> = const { Cell::new(PATIENCE) };
+}
+
+/// How long the check that runs on this thread waits for something that should
+/// come soon: [`PATIENCE`], unless it runs within [`with_patience`].
+pub fn patience() -> Duration {
+    OF_THIS_CHECK.get()
+}
+
+/// Runs a check that waits no longer than `patience` for any one thing.
+pub fn with_patience<T>(patience: Duration, check: impl FnOnce() -> T) -> T {
+    let before = OF_THIS_CHECK.replace(patience);
+    let result = check();
+    OF_THIS_CHECK.set(before);
+    result
+}
+
+/// Looks again and again until there is something, [`patience`] at the most.
 pub fn wait_for<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
-    wait_for_at_most(PATIENCE, look)
+    wait_for_at_most(patience(), look)
 }
 
 /// Like [`wait_for`], with a deadline of its own.

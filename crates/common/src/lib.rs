@@ -14,11 +14,14 @@
 
 mod error;
 mod stdout;
-mod text;
 
 use std::io::{self, IsTerminal};
 use std::process;
 
+#[cfg(unix)]
+use tokio::signal::unix;
+#[cfg(windows)]
+use tokio::signal::windows;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -26,28 +29,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
 
-pub use error::{finish, reason};
+pub use error::finish;
 pub use stdout::write_stdout;
-pub use text::{Utf8, printable, quote};
-
-/// Checks the form of a `HOST:PORT` flag, for clap's `value_parser`. Whether
-/// there is such a host shows when the lab looks it up.
-///
-/// # Errors
-///
-/// In words, when there is no host or the port is not one of 0 to 65535.
-pub fn host_port(text: &str) -> Result<String, String> {
-    let form = "write it as HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080";
-    let (host, port) = text.rsplit_once(':').ok_or(form)?;
-    let is_bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || (host.contains(':') && !is_bracketed) {
-        return Err(form.to_owned());
-    }
-    match port.parse::<u16>() {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(format!("a port is a number from 0 to 65535; {form}")),
-    }
-}
+pub use text::{Utf8, host_port, printable, quote, reason};
 
 /// Sets up the log and returns the token that is cancelled when the program
 /// has been asked to end: by Ctrl-C, by SIGTERM, or by a closed stdout.
@@ -92,12 +76,8 @@ fn start_log(verbose: u8) {
 
 /// The first signal asks the program to end in order. The second is from
 /// somebody who has waited long enough: 130 is 128 + SIGINT, as in a shell.
-#[cfg(unix)]
 fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut interrupt, mut terminate) = signals()?;
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -113,30 +93,14 @@ fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(not(unix))]
-fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if stop.is_cancelled() {
-                process::exit(130);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(())
+#[cfg(unix)]
+fn signals() -> io::Result<(unix::Signal, unix::Signal)> {
+    let interrupt = unix::signal(unix::SignalKind::interrupt())?;
+    Ok((interrupt, unix::signal(unix::SignalKind::terminate())?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::host_port;
-
-    #[test]
-    fn a_host_and_a_port_are_both_needed() {
-        for good in ["127.0.0.1:8080", "[::1]:0", "localhost:65535"] {
-            assert_eq!(host_port(good).as_deref(), Ok(good));
-        }
-        for bad in ["8080", ":8080", "::1:8080", "host:", "host:65536"] {
-            assert!(host_port(bad).unwrap_err().contains("HOST:PORT"), "{bad}");
-        }
-    }
+/// Windows has Ctrl-C and Ctrl-Break in their place.
+#[cfg(windows)]
+fn signals() -> io::Result<(windows::CtrlC, windows::CtrlBreak)> {
+    Ok((windows::ctrl_c()?, windows::ctrl_break()?))
 }

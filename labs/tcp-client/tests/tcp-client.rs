@@ -32,6 +32,6 @@ fn every_attempt_is_told() {
              error: cannot connect to 127.0.0.1:1: connection refused \
              (ECONNREFUSED)\n\
              help: nobody listens there; start the server first, and compare \
-             the ports\n",
+             the ports (chapter \"Debugging sockets\")\n",
         );
 }

@@ -9,6 +9,6 @@ fn a_failed_look_up_says_so_once() {
     let failed = "nosuch.invalid:80".to_socket_addrs();
     let error = failed.map(drop).unwrap_err();
     assert!(error.to_string().starts_with("failed to lookup address"));
-    let reason = common::reason(&error);
+    let reason = text::reason(&error);
     assert!(!reason.contains("lookup"), "{reason}");
 }
