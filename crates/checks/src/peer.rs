@@ -165,6 +165,21 @@ impl Peer {
         })
     }
 
+    /// Waits until the program can write no more to this peer, which does not
+    /// read, and so reads no more from it: both queues at the program's end
+    /// hold bytes, and stay as they are.
+    pub fn wait_until_way_back_is_full(&self) -> Result {
+        self.step("waits until the way back to it is full");
+        let mut last = None;
+        let full = || {
+            let end = self.other_end().ok()??;
+            let queues = (end.receive_queue, end.send_queue);
+            let is_still = last.replace(queues) == Some(queues);
+            (is_still && queues.0 > 0 && queues.1 > 0).then_some(())
+        };
+        wait_for(full).ok_or_else(|| Stop::broken("it reads on and on"))
+    }
+
     /// The program's end of this connection, if the kernel still has it.
     pub fn other_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.remote, self.local);

@@ -100,6 +100,17 @@ impl<'a> Script<'a> {
         self.serve_on("127.0.0.1:0", Setup::default())
     }
 
+    /// Starts the program as a server with these flags, on a free port of
+    /// 127.0.0.1, and waits until it listens there.
+    pub fn serve_with(&self, flags: &[&str]) -> Result<Rc<Subject>> {
+        let flags = words(flags);
+        let setup = Setup {
+            flags,
+            ..Setup::default()
+        };
+        self.serve_on("127.0.0.1:0", setup)
+    }
+
     /// Starts the program as a server on `address`, and waits until it listens
     /// there. The flag `--listen` is added to the setup's.
     pub fn serve_on(

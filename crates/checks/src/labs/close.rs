@@ -8,7 +8,7 @@ use crate::outcome::{Result, Stop, ensure};
 use crate::peer::Peer;
 use crate::promise::lab;
 use crate::script::Script;
-use crate::subject::{Setup, Subject};
+use crate::subject::Subject;
 use crate::wait::wait_for;
 
 every_server! { lab! {
@@ -33,12 +33,6 @@ every_server! { lab! {
         "A client that resets its connection has left as well.",
         "One broken client must not keep a server alive for ever.";
 }}
-
-fn welcomed(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
-    let mut client = script.connect(server, name)?;
-    client.expect_exact_line("welcome")?;
-    Ok(client)
-}
 
 /// A server with its two clients, when its listener is gone.
 fn closed_with_two(script: &Script) -> Result<(Rc<Subject>, Peer, Peer)> {
@@ -71,12 +65,7 @@ fn serves_until_enough_have_come(script: &Script) -> Result {
         // It is gone when it sees the server's FIN.
         client.expect_fin()?;
     }
-    let flags = vec!["--after".to_owned(), "3".to_owned()];
-    let setup = Setup {
-        flags,
-        ..Setup::default()
-    };
-    let server = script.serve_on("127.0.0.1:0", setup)?;
+    let server = script.serve_with(&["--after", "3"])?;
     let _first = welcomed(script, &server, "a client")?;
     let _second = welcomed(script, &server, "another")?;
     let _third = welcomed(script, &server, "a third")?;

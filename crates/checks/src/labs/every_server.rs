@@ -95,6 +95,17 @@ fn many(script: &Script) -> Setup {
     }
 }
 
+/// A client connects and is greeted with the line that most labs send.
+pub(super) fn welcomed(
+    script: &Script,
+    server: &Subject,
+    name: &str,
+) -> Result<Peer> {
+    let mut client = script.connect(server, name)?;
+    client.expect_exact_line("welcome")?;
+    Ok(client)
+}
+
 /// A client connects and is greeted.
 fn greeted(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
     let mut client = script.connect(server, name)?;

@@ -8,7 +8,7 @@ use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{End, Peer};
 use crate::promise::lab;
 use crate::script::Script;
-use crate::subject::{Setup, Subject};
+use crate::subject::Subject;
 use crate::wait::wait_for;
 
 every_server! { lab! {
@@ -50,14 +50,7 @@ every_server! { lab! {
 }}
 
 fn serve(script: &Script, max: &str) -> Result<Rc<Subject>> {
-    let flags = vec!["--max".to_owned(), max.to_owned()];
-    script.serve_on(
-        "127.0.0.1:0",
-        Setup {
-            flags,
-            ..Setup::default()
-        },
-    )
+    script.serve_with(&["--max", max])
 }
 
 fn welcomed(

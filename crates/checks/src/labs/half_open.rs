@@ -9,7 +9,7 @@ use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{End, Peer};
 use crate::promise::lab;
 use crate::script::Script;
-use crate::subject::{Setup, Signal, Subject};
+use crate::subject::{Signal, Subject};
 use crate::wait::wait_for;
 
 every_server! { lab! {
@@ -63,17 +63,7 @@ fn serve_half_open(
     every: &str,
 ) -> Result<Rc<Subject>> {
     let flags = ["--allow-half-open", "--for", lasting, "--every", every];
-    let setup = Setup {
-        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-        ..Setup::default()
-    };
-    script.serve_on("127.0.0.1:0", setup)
-}
-
-fn welcomed(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
-    let mut client = script.connect(server, name)?;
-    client.expect_exact_line("welcome")?;
-    Ok(client)
+    script.serve_with(&flags)
 }
 
 fn expect_echo(client: &mut Peer) -> Result {

@@ -9,7 +9,6 @@ use crate::peer::{End, Peer, Pieces};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Setup, Subject};
-use crate::wait::wait_for;
 
 every_server! { lab! {
     $ tcp_server "tcp-server" at ([127, 0, 0, 1], 8080), many &[];
@@ -220,17 +219,7 @@ fn waits_for_a_slow_reader(script: &Script) -> Result {
     let mut random = fastrand::Rng::with_seed(script.seed());
     let bytes: Vec<u8> = (0..N_BYTES).map(|_| random.u8(..)).collect();
     let sending = client.send_meanwhile(bytes.clone())?;
-
-    script.step("the way back to it is full, and the server reads no more");
-    let mut last = None;
-    let full = || {
-        let end = client.other_end().ok()??;
-        let queues = (end.receive_queue, end.send_queue);
-        let is_still = last.replace(queues) == Some(queues);
-        (is_still && queues.0 > 0 && queues.1 > 0).then_some(())
-    };
-    wait_for(full).ok_or_else(|| Stop::broken("it reads on and on"))?;
-
+    client.wait_until_way_back_is_full()?;
     client.widen()?;
     client.expect(&bytes)?;
     match sending.join() {
@@ -254,13 +243,8 @@ fn serves_ipv4_on_an_ipv6_socket(script: &Script) -> Result {
 }
 
 fn passes_the_backlog_on(script: &Script) -> Result {
-    for (flags, backlog) in [(vec![], 511), (vec!["--backlog", "7"], 7)] {
-        let flags = flags.into_iter().map(str::to_owned).collect();
-        let setup = Setup {
-            flags,
-            ..Setup::default()
-        };
-        let server = script.serve_on("127.0.0.1:0", setup)?;
+    for (flags, backlog) in [(&[][..], 511), (&["--backlog", "7"], 7)] {
+        let server = script.serve_with(flags)?;
         script.step(format_args!("the kernel shows a backlog of {backlog}"));
         let sockets = server.sockets()?;
         let listener = sockets.iter().find(|s| s.state == TcpState::Listen);

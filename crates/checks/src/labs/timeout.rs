@@ -15,7 +15,7 @@ use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{End, Peer};
 use crate::promise::lab;
 use crate::script::Script;
-use crate::subject::{Setup, Subject};
+use crate::subject::Subject;
 use crate::wait::{observe, wait_for};
 
 every_server! { lab! {
@@ -82,18 +82,7 @@ const SHORT: &str = "200ms";
 const TOO_MUCH: usize = 16 << 20;
 
 fn serve(script: &Script, idle: &str, then: &str) -> Result<Rc<Subject>> {
-    let flags = ["--idle", idle, "--then", then];
-    let setup = Setup {
-        flags: flags.map(str::to_owned).to_vec(),
-        ..Setup::default()
-    };
-    script.serve_on("127.0.0.1:0", setup)
-}
-
-fn welcomed(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
-    let mut client = script.connect(server, name)?;
-    client.expect_exact_line("welcome")?;
-    Ok(client)
+    script.serve_with(&["--idle", idle, "--then", then])
 }
 
 fn expect_echo(client: &mut Peer) -> Result {
@@ -487,12 +476,7 @@ fn a_full_disk_is_one_clear_line(script: &Script) -> Result {
     if !Path::new(FULL).exists() {
         return Err(Stop::skipped("this system has no /dev/full"));
     }
-    let flags = ["--idle", SHORT, "--file", FULL];
-    let setup = Setup {
-        flags: flags.map(str::to_owned).to_vec(),
-        ..Setup::default()
-    };
-    let server = script.serve_on("127.0.0.1:0", setup)?;
+    let server = script.serve_with(&["--idle", SHORT, "--file", FULL])?;
     let mut client = welcomed(script, &server, "a client")?;
     client.send(b"hello\n")?;
     client.expect_fin()?;

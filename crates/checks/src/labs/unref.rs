@@ -8,8 +8,7 @@ use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{End, Peer};
 use crate::promise::lab;
 use crate::script::Script;
-use crate::subject::{Setup, Signal, Subject};
-use crate::wait::wait_for;
+use crate::subject::{Signal, Subject};
 
 every_server! { lab! {
     $ unref "unref"
@@ -51,12 +50,6 @@ every_server! { lab! {
          server's FIN; the program stays until then.",
         "With `allowHalfOpen` nobody but the server ends its side.";
 }}
-
-fn welcomed(script: &Script, server: &Subject, name: &str) -> Result<Peer> {
-    let mut client = script.connect(server, name)?;
-    client.expect_exact_line("welcome")?;
-    Ok(client)
-}
 
 fn expect_echo(client: &mut Peer) -> Result {
     client.send(b"still there?\n")?;
@@ -169,12 +162,7 @@ fn at_start_ends_at_once(script: &Script) -> Result {
 }
 
 fn never_stays(script: &Script) -> Result {
-    let flags = ["--unref-at", "never"].map(str::to_owned).into();
-    let setup = Setup {
-        flags,
-        ..Setup::default()
-    };
-    let server = script.serve_on("127.0.0.1:0", setup)?;
+    let server = script.serve_with(&["--unref-at", "never"])?;
     for name in ["a client", "another", "a third"] {
         leave(welcomed(script, &server, name)?)?;
     }
@@ -214,13 +202,7 @@ fn answers_a_fin_with_a_fin(script: &Script) -> Result {
     client.expect_exact_line("welcome")?;
     let bytes: Vec<u8> = (0..=250).cycle().take(N_BYTES).collect();
     let sending = client.send_meanwhile(bytes.clone())?;
-
-    script.step("the way back to it is full");
-    let full = || {
-        let end = client.other_end().ok()??;
-        (end.receive_queue > 0 && end.send_queue > 0).then_some(())
-    };
-    wait_for(full).ok_or_else(|| Stop::broken("it does not answer"))?;
+    client.wait_until_way_back_is_full()?;
     client.widen()?;
     // Until all is sent. What is then on its way is owed by one who has ended.
     let mut pieces = bytes.chunks(1 << 20);
