@@ -51,8 +51,15 @@ const FOR_TESTS_OF_LABS: &[&str] = &[
 const UNSAFE: &[&str] = &["crates/checks"];
 
 /// The chapters about no lab.
-const OTHER_CHAPTERS: &[&str] =
-    &["SUMMARY.md", "checking.md", "introduction.md", "using.md"];
+const OTHER_CHAPTERS: &[&str] = &[
+    "SUMMARY.md",
+    "checking.md",
+    "debugging.md",
+    "introduction.md",
+    "life.md",
+    "streams.md",
+    "using.md",
+];
 
 /// A lab is read to the end, in one go.
 const LINES_OF_A_LAB: usize = 250;
@@ -401,6 +408,27 @@ fn every_include_has_its_anchor() {
                 continue;
             };
             found.add(&include.chapter.path, include.line, what);
+        }
+    });
+}
+
+/// The help line of an error sends its reader there.
+#[test]
+fn every_errno_has_its_section_in_the_book() {
+    rule("every_errno_has_its_section_in_the_book", |tree, found| {
+        const CHAPTER: &str = "book/en/debugging.md";
+        let sections: Vec<&str> = tree.text(CHAPTER).lines().collect();
+        for file in tree.files("crates/text/src", ".rs") {
+            for (number, line) in numbered(&file.text) {
+                let Some(row) = line.trim().strip_prefix("(libc::") else {
+                    continue;
+                };
+                let name = row.split(',').next().unwrap_or_default();
+                if !sections.contains(&format!("### {name}").as_str()) {
+                    let what = format!("add a section {name} to {CHAPTER}");
+                    found.add(&file.path, number, what);
+                }
+            }
         }
     });
 }
