@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use checks::labs::tcp_server;
 use checks::outcome::{Result, Stop};
@@ -31,6 +32,8 @@ fn commands() -> Vec<String> {
 /// Commands that serve until they are ended; the tests below run them.
 const SERVERS: [&str; 2] = ["cargo run -p tcp-server", "cargo book serve"];
 
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn ci_runs_every_command_that_ends_by_itself() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
@@ -44,28 +47,26 @@ fn ci_runs_every_command_that_ends_by_itself() {
 #[test]
 fn the_first_command_serves_the_first_lab() {
     assert_eq!(commands().first().map(String::as_str), Some(SERVERS[0]));
-    // What takes long is the compiler, not the lab.
-    build(&["-p", "tcp-server"]);
-    let served = in_the_repository(SERVERS[0], |script, program| {
-        let address = script.reserve_default_port()?;
-        let server = script.start_program(program, &Setup::default())?;
-        script.wait_listening(&server, address)?;
-        let mut client = script.connect(&server, "a client")?;
-        client.expect_line()?;
-        client.send(b"hello\n")?;
-        client.expect(b"hello\n")?;
-        server.signal(Signal::Interrupt)?;
-        server.expect_status(0)
-    });
+    let served =
+        in_the_repository("tcp-server", SERVERS[0], |script, program| {
+            let address = script.reserve_default_port()?;
+            let server = script.start_program(program, &Setup::default())?;
+            script.wait_listening(&server, address)?;
+            let mut client = script.connect(&server, "a client")?;
+            client.expect_line()?;
+            client.send(b"hello\n")?;
+            client.expect(b"hello\n")?;
+            server.signal(Signal::Interrupt)?;
+            server.expect_status(0)
+        });
     served.unwrap_or_else(|report| panic!("{report}"));
 }
 
 #[test]
 fn the_book_is_served() {
-    build(&["-p", "book"]);
     // A reader's own book may be open on its usual port.
     let command = format!("{} --listen 127.0.0.1:0", SERVERS[1]);
-    let served = in_the_repository(&command, |script, program| {
+    let served = in_the_repository("book", &command, |script, program| {
         let server = script.start_program(program, &Setup::default())?;
         script.wait_listening(&server, ([127, 0, 0, 1], 0).into())?;
         let mut reader = script.connect(&server, "a reader")?;
@@ -81,9 +82,14 @@ fn the_book_is_served() {
 /// Runs a command of the README at the top of the repository, with the home
 /// directory of whoever runs the tests: cargo lives there.
 fn in_the_repository(
+    package: &str,
     command: &str,
     check: impl Fn(&Script, &Program) -> Result,
 ) -> std::result::Result<(), String> {
+    // A cargo waits for another that builds, longer than any check does.
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // What takes long is the compiler, not the program.
+    build(&["-p", package]);
     let mut line = format!("cd '{}' &&", root().display());
     for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
         if let Ok(value) = env::var(name) {
