@@ -1,17 +1,19 @@
 //! What the kernel knows about a program and its sockets.
 //!
-//! TCP sockets come from the kernel's `sock_diag` interface (sock_diag(7)),
-//! the one that `ss` uses: unlike `/proc/net/tcp` it tells a listener's
-//! backlog. Which process owns a socket stands in `/proc/PID/fd`, and what a
+//! Sockets come from the kernel's `sock_diag` interface (sock_diag(7)), the one
+//! that `ss` uses: unlike `/proc/net/tcp` it tells a listener's backlog, and
+//! unlike `/proc/net/unix` what is in a queue. Which process owns a socket stands in `/proc/PID/fd`, and what a
 //! process uses in `/proc/PID/status` and `/proc/PID/schedstat`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use sys::inode_of;
 pub use sys::{
-    can_see, cpu_wanted, descriptors, free_descriptors, memory, process_tree,
-    tcp_sockets, tcp_sockets_of, unprivileged_port_start,
+    can_see, cpu_wanted, descriptors, file, free_descriptors, memory,
+    process_tree, tcp_sockets, tcp_sockets_of, unix_sockets, unix_sockets_of,
+    unprivileged_port_start,
 };
 
 /// One TCP socket as the kernel sees it.
@@ -65,6 +67,38 @@ impl fmt::Display for TcpSocket {
     }
 }
 
+/// One Unix stream socket as the kernel sees it.
+#[derive(Debug, Clone)]
+pub struct UnixSocket {
+    /// Whether it waits for clients.
+    pub listens: bool,
+    /// The inode of the file to which it was bound, if it was.
+    pub file: Option<u32>,
+    /// The number by which `/proc/PID/fd` names it.
+    pub inode: u32,
+    /// The inode of the socket at the other end.
+    pub peer: Option<u32>,
+    /// Bytes that arrived and were not read. For a listener: connections that
+    /// wait to be accepted.
+    pub receive_queue: u32,
+    /// Memory of what was written and not read at the other end, in bytes. For
+    /// a listener: its backlog.
+    pub send_queue: u32,
+}
+
+/// What stands at a path: the file itself, where it is a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File {
+    /// Which file system it is in.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Who may do what with it, the lowest nine bits of its mode.
+    pub permissions: u32,
+    /// The user to whom it belongs.
+    pub owner: u32,
+}
+
 /// The timers of a connection, as `ss -o` shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
@@ -101,12 +135,15 @@ mod sys {
     use std::fs;
     use std::io::{self, Read};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
     use std::time::Duration;
 
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::{TcpSocket, TcpState, Timer};
+    use super::{File, TcpSocket, TcpState, Timer, UnixSocket};
     use crate::outcome::{Result, Stop};
 
     /// Whether this system shows what the checks need to see.
@@ -118,17 +155,54 @@ mod sys {
     pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
         let mut sockets = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            dump(family, &mut sockets).map_err(|error| {
-                Stop::skipped(format_args!(
-                    "the kernel does not show its sockets (sock_diag): {error}"
-                ))
-            })?;
+            // inet_diag_req_v2: family, protocol, extensions, states, no
+            // address.
+            let mut wanted = vec![family, IPPROTO_TCP, 0, 0];
+            wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+            wanted.extend([0; 48]);
+            dump(&wanted, |message| sockets.extend(socket(message)))?;
         }
         Ok(sockets)
     }
 
     /// The TCP sockets that these processes hold.
     pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+        let inodes = inodes_of(pids);
+        let mut sockets = tcp_sockets()?;
+        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
+        Ok(sockets)
+    }
+
+    /// Every Unix stream socket of this network namespace.
+    pub fn unix_sockets() -> Result<Vec<UnixSocket>> {
+        // unix_diag_req: family, protocol, padding, states, inode, what to
+        // show, cookie.
+        let mut wanted = vec![AF_UNIX, 0, 0, 0];
+        wanted.extend(u32::MAX.to_ne_bytes());
+        wanted.extend([0; 4]);
+        wanted.extend(UDIAG_SHOW_VFS_PEER_RQLEN.to_ne_bytes());
+        wanted.extend([0; 8]);
+        let mut sockets = Vec::new();
+        dump(&wanted, |message| sockets.extend(unix_socket(message)))?;
+        Ok(sockets)
+    }
+
+    /// The Unix stream sockets that these processes hold.
+    pub fn unix_sockets_of(pids: &[u32]) -> Result<Vec<UnixSocket>> {
+        let inodes = inodes_of(pids);
+        let mut sockets = unix_sockets()?;
+        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
+        Ok(sockets)
+    }
+
+    /// The number by which the kernel's tables name a socket of our own.
+    pub(crate) fn inode_of(socket: &Socket) -> Option<u32> {
+        let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        fs::metadata(path).ok()?.ino().try_into().ok()
+    }
+
+    /// The inodes of the sockets that these processes hold.
+    fn inodes_of(pids: &[u32]) -> HashSet<u64> {
         let mut inodes = HashSet::new();
         for process in pids.iter().filter_map(|pid| process(*pid)) {
             let Ok(descriptors) = process.fd() else {
@@ -141,9 +215,18 @@ mod sys {
                 },
             ));
         }
-        let mut sockets = tcp_sockets()?;
-        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
-        Ok(sockets)
+        inodes
+    }
+
+    /// What stands at a path, if anything does.
+    pub fn file(path: &Path) -> Option<File> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some(File {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            permissions: metadata.mode() & 0o777,
+            owner: metadata.uid(),
+        })
     }
 
     /// A process and all that it started, as long as they live.
@@ -199,7 +282,9 @@ mod sys {
         Process::new(pid.try_into().ok()?).ok()
     }
 
-    // The numbers of <linux/netlink.h> and <linux/inet_diag.h>.
+    // The numbers of <linux/netlink.h>, <linux/inet_diag.h> and
+    // <linux/unix_diag.h>.
+    const AF_UNIX: u8 = 1;
     const AF_INET: u8 = 2;
     const AF_INET6: u8 = 10;
     const AF_NETLINK: i32 = 16;
@@ -211,23 +296,35 @@ mod sys {
     const NLMSG_DONE: u16 = 3;
     const ALL_STATES_BUT_TIME_WAIT: u32 = 0xfff & !(1 << 6);
 
-    /// Asks for all sockets of a family, and reads the answers to the last.
-    fn dump(family: u8, sockets: &mut Vec<TcpSocket>) -> io::Result<()> {
+    const SOCK_STREAM: u8 = 1;
+    const TCP_LISTEN: u8 = 10;
+    const UDIAG_SHOW_VFS_PEER_RQLEN: u32 = 0x2 | 0x4 | 0x10;
+    const UNIX_DIAG_VFS: u16 = 1;
+    const UNIX_DIAG_PEER: u16 = 2;
+    const UNIX_DIAG_RQLEN: u16 = 4;
+
+    fn dump(wanted: &[u8], each: impl FnMut(&[u8])) -> Result {
+        ask(wanted, each).map_err(|error| {
+            Stop::skipped(format_args!(
+                "the kernel does not show its sockets (sock_diag): {error}"
+            ))
+        })
+    }
+
+    /// Asks for the sockets wanted, and reads the answers to the last.
+    fn ask(wanted: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut netlink = Socket::new(
             Domain::from(AF_NETLINK),
             Type::DGRAM,
             Some(Protocol::from(NETLINK_SOCK_DIAG)),
         )?;
         // nlmsghdr: length, type, flags, sequence number, port.
-        let mut request = Vec::with_capacity(72);
-        request.extend(72_u32.to_ne_bytes());
+        let length = 16 + wanted.len() as u32;
+        let mut request = length.to_ne_bytes().to_vec();
         request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
         request.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
         request.extend([0; 8]);
-        // inet_diag_req_v2: family, protocol, extensions, states, no address.
-        request.extend([family, IPPROTO_TCP, 0, 0]);
-        request.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
-        request.extend([0; 48]);
+        request.extend(wanted);
         netlink.send(&request)?;
 
         let mut buffer = vec![0; 64 * 1024];
@@ -242,7 +339,7 @@ mod sys {
                         let errno = i32::from_ne_bytes(bytes_at(rest, 16));
                         return Err(io::Error::from_raw_os_error(-errno));
                     }
-                    _ => sockets.extend(socket(&rest[16..length])),
+                    _ => each(&rest[16..length]),
                 }
                 // Every message begins at a multiple of four.
                 rest = &rest[length.next_multiple_of(4).min(rest.len())..];
@@ -278,6 +375,37 @@ mod sys {
             inode: u32_at(message, 68),
             is_ipv6,
         })
+    }
+
+    /// Reads a unix_diag_msg: family, type, state, padding, inode, cookie, then
+    /// attributes, each with its length and its type in front.
+    fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
+        if *message.get(1)? != SOCK_STREAM {
+            return None;
+        }
+        let mut socket = UnixSocket {
+            listens: *message.get(2)? == TCP_LISTEN,
+            file: None,
+            inode: u32_at(message, 4),
+            peer: None,
+            receive_queue: 0,
+            send_queue: 0,
+        };
+        let mut rest = message.get(16..)?;
+        while rest.len() >= 4 {
+            let length = usize::from(u16_at(rest, 0)).max(4);
+            match u16_at(rest, 2) {
+                UNIX_DIAG_VFS => socket.file = Some(u32_at(rest, 4)),
+                UNIX_DIAG_PEER => socket.peer = Some(u32_at(rest, 4)),
+                UNIX_DIAG_RQLEN => {
+                    socket.receive_queue = u32_at(rest, 4);
+                    socket.send_queue = u32_at(rest, 8);
+                }
+                _ => {}
+            }
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+        Some(socket)
     }
 
     fn timer(number: u8, milliseconds: u32) -> Option<(Timer, Duration)> {
@@ -333,8 +461,9 @@ mod sys {
 #[allow(missing_docs, reason = "documented above, for Linux")]
 mod sys {
     use std::collections::HashSet;
+    use std::path::Path;
 
-    use super::TcpSocket;
+    use super::{File, TcpSocket, UnixSocket};
     use crate::outcome::{Result, Stop};
 
     pub fn can_see() -> Result {
@@ -347,6 +476,22 @@ mod sys {
 
     pub fn tcp_sockets_of(_pids: &[u32]) -> Result<Vec<TcpSocket>> {
         tcp_sockets()
+    }
+
+    pub fn unix_sockets() -> Result<Vec<UnixSocket>> {
+        Err(Stop::skipped("only Linux shows whose socket it is"))
+    }
+
+    pub fn unix_sockets_of(_pids: &[u32]) -> Result<Vec<UnixSocket>> {
+        unix_sockets()
+    }
+
+    pub fn file(_path: &Path) -> Option<File> {
+        None
+    }
+
+    pub(crate) fn inode_of(_socket: &socket2::Socket) -> Option<u32> {
+        None
     }
 
     pub fn process_tree(root: u32) -> Vec<u32> {
@@ -406,6 +551,30 @@ mod tests {
             (socket.receive_queue == 5).then_some(socket)
         });
         assert!(unread.unwrap().is_ipv6);
+    }
+
+    #[test]
+    fn a_unix_socket_shows_its_file_its_peer_and_its_queue() {
+        use std::io::Write;
+        use std::os::unix::fs::MetadataExt;
+        use std::os::unix::net::{UnixListener, UnixStream};
+
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.write_all(b"hello").unwrap();
+        let _server = listener.accept().unwrap();
+        let file = path.metadata().unwrap().ino();
+        let ours = unix_sockets_of(&[std::process::id()]).unwrap();
+        let bound = ours.iter().filter(|s| s.file.map(u64::from) == Some(file));
+        // What a listener accepts is bound to the same file.
+        let (listening, accepted): (Vec<_>, Vec<_>) =
+            bound.partition(|s| s.listens);
+        assert_eq!((listening.len(), accepted.len()), (1, 1), "{ours:#?}");
+        assert_eq!(accepted[0].receive_queue, 5);
+        let client = ours.iter().find(|s| Some(s.inode) == accepted[0].peer);
+        assert_eq!(client.unwrap().peer, Some(accepted[0].inode));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The other end of a connection, in the hands of a check.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::bytes::{difference, shown};
-use crate::kernel::{self, TcpSocket};
+use crate::kernel::{self, TcpSocket, UnixSocket};
 use crate::outcome::{Result, Stop, ensure};
 use crate::script::Steps;
 use crate::wait::{patience, wait_for};
@@ -56,15 +58,20 @@ pub enum End {
     Reset,
 }
 
-/// One end of a TCP connection.
+/// One end of a connection, over TCP or over a Unix socket.
 #[derive(Debug)]
 pub struct Peer {
     name: String,
-    socket: TcpStream,
+    socket: Socket,
     local: SocketAddr,
     remote: SocketAddr,
+    is_tcp: bool,
     steps: Steps,
 }
+
+/// What a Unix socket has in place of an address and a port.
+const NO_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Peer {
     /// Connects; `receive_buffer` in bytes, where it must be tiny.
@@ -81,23 +88,41 @@ impl Peer {
             socket.set_recv_buffer_size(n_bytes)?;
         }
         socket.connect_timeout(&remote.into(), patience())?;
-        Self::new(socket.into(), name, steps)
+        Self::new(socket, name, steps)
     }
 
-    fn new(socket: TcpStream, name: &str, steps: Steps) -> Result<Self> {
-        // Every write leaves at once, so that pieces stay pieces.
-        socket.set_nodelay(true)?;
+    /// Connects to the Unix socket of this file.
+    pub(crate) fn connect_path(
+        path: &Path,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // It would wait as long as the queue of the server is full.
+        socket.set_write_timeout(Some(patience()))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Self::new(socket, name, steps)
+    }
+
+    fn new(socket: Socket, name: &str, steps: Steps) -> Result<Self> {
+        let local = socket.local_addr()?.as_socket();
+        let remote = socket.peer_addr()?.as_socket();
+        if local.is_some() {
+            // Every write leaves at once, so that pieces stay pieces.
+            socket.set_tcp_nodelay(true)?;
+        }
         socket.set_write_timeout(Some(patience()))?;
         Ok(Peer {
             name: name.to_owned(),
-            local: socket.local_addr()?,
-            remote: socket.peer_addr()?,
+            local: local.unwrap_or(NO_ADDRESS),
+            remote: remote.unwrap_or(NO_ADDRESS),
+            is_tcp: local.is_some(),
             socket,
             steps,
         })
     }
 
-    /// Its own address.
+    /// Its own address; 0.0.0.0:0 over a Unix socket, which has none.
     pub fn address(&self) -> SocketAddr {
         self.local
     }
@@ -110,7 +135,7 @@ impl Peer {
     /// Gives a tiny receive buffer its usual size, so that the rest comes fast.
     pub fn widen(&self) -> Result {
         self.step("begins to read, with a larger buffer");
-        Ok(SockRef::from(&self.socket).set_recv_buffer_size(1 << 20)?)
+        Ok(self.socket.set_recv_buffer_size(1 << 20)?)
     }
 
     /// Sends all bytes in one piece.
@@ -149,16 +174,9 @@ impl Peer {
     /// left this peer's send queue and the program's receive queue.
     pub fn wait_until_read(&self) -> Result {
         self.step("waits until all it sent has been read");
-        let empty = || match kernel::tcp_sockets() {
+        let empty = || match self.unread() {
             Err(error) => Some(Err(error)),
-            Ok(sockets) => {
-                let ends = (self.local, self.remote);
-                let ours = sockets.iter().find(|s| (s.local, s.remote) == ends);
-                let theirs =
-                    sockets.iter().find(|s| (s.remote, s.local) == ends);
-                (ours?.send_queue == 0 && theirs?.receive_queue == 0)
-                    .then_some(Ok(()))
-            }
+            Ok(unread) => (unread? == 0).then_some(Ok(())),
         };
         wait_for(empty).unwrap_or_else(|| {
             Err(Stop::broken("bytes stay unread in a queue"))
@@ -172,22 +190,47 @@ impl Peer {
         self.step("waits until the way back to it is full");
         let mut last = None;
         let full = || {
-            let end = self.other_end().ok()??;
-            let queues = (end.receive_queue, end.send_queue);
+            let queues = self.queues_of_other_end().ok()??;
             let is_still = last.replace(queues) == Some(queues);
             (is_still && queues.0 > 0 && queues.1 > 0).then_some(())
         };
         wait_for(full).ok_or_else(|| Stop::broken("it reads on and on"))
     }
 
-    /// The program's end of this connection, if the kernel still has it.
+    /// The bytes that are on their way to the program, in both queues.
+    fn unread(&self) -> Result<Option<u64>> {
+        // What is written to a Unix socket is in the other end's queue at once.
+        let on_the_way = match self.is_tcp {
+            true => self.this_end()?.map(|end| end.send_queue),
+            false => Some(0),
+        };
+        let arrived = self.queues_of_other_end()?.map(|(receive, _)| receive);
+        let sum = |(a, b)| u64::from(a) + u64::from(b);
+        Ok(on_the_way.zip(arrived).map(sum))
+    }
+
+    /// What waits at the program's end to be read, and to be sent.
+    fn queues_of_other_end(&self) -> Result<Option<(u32, u32)>> {
+        if self.is_tcp {
+            let end = self.other_end()?;
+            return Ok(end.map(|end| (end.receive_queue, end.send_queue)));
+        }
+        let sockets = kernel::unix_sockets()?;
+        let own = kernel::inode_of(&self.socket);
+        let is_other_end =
+            |socket: &&UnixSocket| socket.peer.is_some() && socket.peer == own;
+        let end = sockets.iter().find(is_other_end);
+        Ok(end.map(|end| (end.receive_queue, end.send_queue)))
+    }
+
+    /// The program's end of this TCP connection, if the kernel still has it.
     pub fn other_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.remote, self.local);
         let sockets = kernel::tcp_sockets()?;
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
-    /// Its own end of this connection, if the kernel still has it.
+    /// Its own end of this TCP connection, if the kernel still has it.
     pub fn this_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.local, self.remote);
         let sockets = kernel::tcp_sockets()?;
@@ -301,11 +344,17 @@ impl Peer {
         self.step("closes");
     }
 
-    /// Breaks the connection off: close with SO_LINGER 0 sends a RST.
+    /// Breaks the connection off: close with SO_LINGER 0 sends a RST. Over a
+    /// Unix socket, closing with something unread does the same; so there the
+    /// program must have sent something, or must be about to.
     pub fn reset(self) -> Result {
         self.step("resets the connection (RST)");
-        let socket = SockRef::from(&self.socket);
-        Ok(socket.set_linger(Some(Duration::ZERO))?)
+        if self.is_tcp {
+            return Ok(self.socket.set_linger(Some(Duration::ZERO))?);
+        }
+        self.socket.set_read_timeout(Some(patience()))?;
+        let n_unread = self.socket.peek(&mut [MaybeUninit::uninit()])?;
+        ensure(n_unread > 0, "it has ended before it could be reset")
     }
 
     fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
@@ -346,7 +395,7 @@ fn why_no_more(ended: io::Result<usize>) -> String {
 /// A server in the hands of a check, for programs that connect.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Socket,
     steps: Steps,
 }
 
@@ -362,16 +411,35 @@ impl Server {
         // A port whose last connections are in TIME-WAIT is free for us.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        let listener = TcpListener::from(socket);
+        Self::listen_at(socket, &address.into(), backlog, steps)
+    }
+
+    /// Listens on a Unix socket of this file.
+    pub(crate) fn listen_path(
+        path: &Path,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        Self::listen_at(socket, &SockAddr::unix(path)?, backlog, steps)
+    }
+
+    fn listen_at(
+        listener: Socket,
+        address: &SockAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
+        listener.bind(address)?;
+        listener.listen(backlog)?;
         listener.set_nonblocking(true)?;
         Ok(Server { listener, steps })
     }
 
-    /// Where it listens.
+    /// Where it listens; 0.0.0.0:0 for a Unix socket, which has no address.
     pub fn address(&self) -> Result<SocketAddr> {
-        Ok(self.listener.local_addr()?)
+        let address = self.listener.local_addr()?;
+        Ok(address.as_socket().unwrap_or(NO_ADDRESS))
     }
 
     /// Waits for the program to connect.

@@ -11,10 +11,12 @@ use std::rc::Rc;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use crate::kernel;
 use crate::outcome::{Result, Stop};
 use crate::peer::{Peer, Server};
 use crate::promise::Lab;
 use crate::subject::{Program, Setup, Subject};
+use crate::wait::wait_for;
 
 /// What has been done so far, one line a step.
 #[derive(Debug, Clone, Default)]
@@ -135,6 +137,51 @@ impl<'a> Script<'a> {
         self.steps
             .add(format_args!("the program listens on {wanted}"));
         subject.wait_listening(wanted).map(drop)
+    }
+
+    /// Waits until the program listens on the Unix socket of this file.
+    pub fn wait_listening_on_path(
+        &self,
+        subject: &Subject,
+        path: &Path,
+    ) -> Result {
+        let shown = path.display();
+        self.steps
+            .add(format_args!("the program listens on {shown}"));
+        kernel::can_see()?;
+        let listens = || {
+            let file = kernel::file(path)?.inode;
+            let pids = kernel::process_tree(subject.pid());
+            let sockets = kernel::unix_sockets_of(&pids).ok()?;
+            let fits = |s: &kernel::UnixSocket| {
+                s.listens && s.file.map(u64::from) == Some(file)
+            };
+            sockets.iter().any(fits).then_some(())
+        };
+        let found = wait_for(|| match listens() {
+            Some(()) => Some(true),
+            None => subject.has_ended().then_some(false),
+        });
+        match found {
+            Some(true) => Ok(()),
+            Some(false) => Err(Stop::broken("it ended before it listened")),
+            None => Err(Stop::broken("it does not listen there")),
+        }
+    }
+
+    /// A client connects to the Unix socket of this file.
+    pub fn connect_path(&self, path: &Path, name: &str) -> Result<Peer> {
+        let shown = path.display();
+        self.steps.add(format_args!("{name} connects to {shown}"));
+        Peer::connect_path(path, name, self.steps.clone())
+    }
+
+    /// A server of the check's own on a Unix socket of this file.
+    pub fn listen_path(&self, path: &Path, backlog: i32) -> Result<Server> {
+        let server = Server::listen_path(path, backlog, self.steps.clone())?;
+        let shown = path.display();
+        self.steps.add(format_args!("a server listens on {shown}"));
+        Ok(server)
     }
 
     /// A client connects to the program.

@@ -189,7 +189,7 @@ pub(super) fn an_unknown_name_is_one_clear_line(script: &Script) -> Result {
     expect_two_lines(&failed)
 }
 
-fn expect_two_lines(failed: &Subject) -> Result {
+pub(super) fn expect_two_lines(failed: &Subject) -> Result {
     let stderr = failed.stderr();
     let said = format_args!("it said more than that: {stderr:?}");
     ensure(stderr.lines().count() == 2, said)?;
@@ -233,6 +233,15 @@ pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
         ..many(script)
     };
     let server = script.serve_on("127.0.0.1:0", setup)?;
+    expect_quiet_end(script, &server, &|name| script.connect(&server, name))
+}
+
+/// The reader of its stdout goes away, clients come, and it ends in order.
+pub(super) fn expect_quiet_end(
+    script: &Script,
+    server: &Subject,
+    connect: &dyn Fn(&str) -> Result<Peer>,
+) -> Result {
     server.wait_stdout_closed()?;
     // Their coming is something to tell, and there is nobody left to hear it.
     // One client would do, if no other thread of these tests could be forking
@@ -240,9 +249,7 @@ pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
     script.step("clients come, are greeted and go, and it ends");
     let ended = || {
         // Who has read its greeting ends with a FIN, and not with a RST.
-        let greeted = script
-            .connect(&server, "a client")
-            .and_then(|mut it| it.expect_line());
+        let greeted = connect("a client").and_then(|mut it| it.expect_line());
         (greeted.is_err() || server.has_ended()).then_some(())
     };
     wait_for(ended).ok_or_else(|| Stop::broken("it has not ended"))?;
@@ -263,16 +270,33 @@ pub(super) fn a_reset_harms_nobody_else(script: &Script) -> Result {
 }
 
 pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
+    let server = serve_many(script)?;
+    let connect = |name: &str| script.connect(&server, name);
+    let n_waiting = || {
+        let sockets = server.sockets().ok()?;
+        let listener = sockets.iter().find(|s| s.state == TcpState::Listen)?;
+        Some(listener.receive_queue)
+    };
+    expect_to_survive_a_full_table(script, &server, &connect, &n_waiting)
+}
+
+/// More clients come than it has descriptors for. `n_waiting` is the number of
+/// those in the queue of its listener.
+pub(super) fn expect_to_survive_a_full_table(
+    script: &Script,
+    server: &Subject,
+    connect: &dyn Fn(&str) -> Result<Peer>,
+    n_waiting: &dyn Fn() -> Option<u32>,
+) -> Result {
     const FREE: usize = 6;
     const CLIENTS: usize = 10;
     const WINDOW: Duration = Duration::from_millis(300);
 
-    let server = serve_many(script)?;
     server.limit_descriptors(FREE)?;
     let mut clients = Vec::new();
     for number in 1..=CLIENTS {
         let name = format!("client {number}");
-        clients.push(script.connect(&server, &name)?);
+        clients.push(connect(&name)?);
     }
     for client in &mut clients[..FREE] {
         client.expect_line()?;
@@ -280,10 +304,8 @@ pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
 
     script.step("the table is full, and the others wait to be accepted");
     let waiting = || {
-        let sockets = server.sockets().ok()?;
-        let listener = sockets.iter().find(|s| s.state == TcpState::Listen)?;
         let free = kernel::free_descriptors(server.pid())?;
-        (free == 0 && listener.receive_queue > 0).then_some(())
+        (free == 0 && n_waiting()? > 0).then_some(())
     };
     wait_for(waiting).ok_or_else(|| Stop::broken("they do not"))?;
 
@@ -315,7 +337,16 @@ pub(super) fn survives_a_full_descriptor_table(script: &Script) -> Result {
 pub(super) fn escapes_what_a_peer_sends(script: &Script) -> Result {
     // Who ends by itself would end before the signal, or after it.
     let server = serve_many(script)?;
-    let mut client = greeted(script, &server, "a client")?;
+    let client = greeted(script, &server, "a client")?;
+    expect_evil_escaped(script, &server, client)
+}
+
+/// A client that was greeted sends what a terminal would obey.
+pub(super) fn expect_evil_escaped(
+    script: &Script,
+    server: &Subject,
+    mut client: Peer,
+) -> Result {
     // Red, bell, right-to-left, CSI as one character, and a forged line.
     let evil = "\u{1b}[31mred\u{7}\u{202e}\u{9b}31m\r\nlistening on evil\r\n";
     client.send(evil.as_bytes())?;
