@@ -68,7 +68,7 @@ const HELP = {
   EACCES: 'ports below 1024 belong to root, take one above, such as 8080; ' +
     'of a file, `ls -l` shows who may write',
   EADDRINUSE: 'end the program that uses it, or take a free port: ' +
-    '--listen 127.0.0.1:0',
+    '--listen 127.0.0.1:0; of a Unix socket, another --path',
   EADDRNOTAVAIL: 'this machine has no such address; `ip addr` lists those ' +
     'it has',
   EAI_AGAIN: SPELLING,
@@ -77,6 +77,8 @@ const HELP = {
   ECONNRESET: 'the other side ended the connection without a goodbye',
   EHOSTUNREACH: 'no such host on this network; check the address',
   EISDIR: 'that is a directory; add the name of a file',
+  ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
+    'shorter one, or one that begins in the current directory',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',
   ENOENT: 'there is no such file or directory; check the spelling, or make ' +
     'the directory first',

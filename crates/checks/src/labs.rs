@@ -10,4 +10,5 @@ pub mod is_ip;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod timeout;
+pub mod unix_socket;
 pub mod unref;

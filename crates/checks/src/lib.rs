@@ -9,7 +9,7 @@
 //! from the kernel.
 //!
 //! - [`subject`] starts programs and ends them,
-//! - [`peer`] talks to them over TCP, well or badly behaved,
+//! - [`peer`] talks to them over TCP and Unix sockets, well or badly behaved,
 //! - [`kernel`] shows what the system knows about them,
 //! - [`script`] strings these together and remembers every step,
 //! - [`promise`] gives each check its name and its reason,
@@ -41,5 +41,6 @@ pub const LABS: &[&Lab] = &[
     &labs::half_open::LAB,
     &labs::timeout::LAB,
     &labs::unref::LAB,
+    &labs::unix_socket::LAB,
     &labs::is_ip::LAB,
 ];

@@ -35,7 +35,9 @@ fn known(
     error: &io::Error,
 ) -> Option<&'static (i32, &'static str, &'static str)> {
     let number = match error.kind() {
-        // A limit of our own: the system does not know of it.
+        // Limits of our own: the system does not know of them.
+        #[cfg(unix)]
+        io::ErrorKind::InvalidFilename => libc::ENAMETOOLONG,
         #[cfg(unix)]
         io::ErrorKind::TimedOut => libc::ETIMEDOUT,
         _ => error.raw_os_error()?,
@@ -48,7 +50,7 @@ fn known(
 #[rustfmt::skip]
 const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may write"),
-    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take a free port: --listen 127.0.0.1:0"),
+    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take a free port: --listen 127.0.0.1:0; of a Unix socket, another --path"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
     (libc::ECONNABORTED, "ECONNABORTED", ""),
     (libc::ECONNREFUSED, "ECONNREFUSED", "nobody listens there; start the server first, and compare the ports"),
@@ -56,6 +58,7 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EHOSTUNREACH, "EHOSTUNREACH", "no such host on this network; check the address"),
     (libc::EISDIR, "EISDIR", "that is a directory; add the name of a file"),
     (libc::EMFILE, "EMFILE", "the program has no file descriptor left; `ulimit -n` shows how many it may have"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG", "the path of a Unix socket has room for 107 bytes; take a shorter one, or one that begins in the current directory"),
     (libc::ENETUNREACH, "ENETUNREACH", "there is no route to that network; `ip route` lists them"),
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),
     (libc::ENOENT, "ENOENT", "there is no such file or directory; check the spelling, or make the directory first"),
