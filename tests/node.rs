@@ -36,6 +36,7 @@ programs! {
         "getconnections";
     close_in_node_keeps_the_promises_but_those_listed = "close";
     unref_in_node_keeps_the_promises_but_those_listed = "unref";
+    unix_socket_in_node_keeps_the_promises_but_those_listed = "unix-socket";
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";

@@ -109,4 +109,6 @@ function oneOf(...words) {
   };
 }
 
-module.exports = { flag, hostPort, numberUpTo, oneOf, parseFlags, time };
+module.exports = {
+  flag, hostPort, misuse, numberUpTo, oneOf, parseFlags, time,
+};
