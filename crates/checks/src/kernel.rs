@@ -2,8 +2,9 @@
 //!
 //! Sockets come from the kernel's `sock_diag` interface (sock_diag(7)), the one
 //! that `ss` uses: unlike `/proc/net/tcp` it tells a listener's backlog, and
-//! unlike `/proc/net/unix` what is in a queue. Which process owns a socket stands in `/proc/PID/fd`, and what a
-//! process uses in `/proc/PID/status` and `/proc/PID/schedstat`.
+//! unlike `/proc/net/unix` what is in a queue. Which process owns a socket
+//! stands in `/proc/PID/fd`, and what a process uses in `/proc/PID/status` and
+//! `/proc/PID/schedstat`.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -69,7 +69,7 @@ lab! {
         "In Node, one reset without an 'error' handler ends the server.";
     makes_the_file_for_its_user_only = "makes-the-file-for-its-user-only":
         "The file has the mode 0600, or the one that `--mode` tells.",
-        "Who may write to the file may connect; the umask alone lets all try.";
+        "Who may write to the file may connect, and the umask is not ours.";
     opens_no_door_before_the_mode = "opens-no-door-before-the-mode":
         "There is no moment at which a client can connect and the file has \
          not its mode yet.",
