@@ -17,6 +17,8 @@
 //! Type a line in terminal 2 and watch both; `ls -l lab.sock` in a third. Then
 //! end the server with `kill -9`, look again, and start it once more.
 
+#![cfg_attr(not(unix), allow(dead_code, reason = "it only says why not"))]
+
 #[cfg(unix)]
 mod client;
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! unix-socket keeps its promises, and is clear about its own flags.
 
+#![cfg(unix)]
+
 use assert_cmd::cargo::cargo_bin_cmd;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};

@@ -200,6 +200,7 @@ fn greeted(script: &Script, name: &str) -> Result<Peer> {
 
 /// What stands at the path. A file that nobody sees cannot be right.
 fn file(script: &Script) -> Result<File> {
+    kernel::can_see()?;
     kernel::file(&path(script)).ok_or_else(|| Stop::broken("it has no file"))
 }
 
