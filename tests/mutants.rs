@@ -48,6 +48,7 @@ macro_rules! mutants_of {
 
 mutants_of! {
     tcp_server tcp_client getconnections close half_open timeout unref unix_socket
+    tcp_server tcp_client getconnections close half_open timeout backpressure unref
     is_ip
 }
 

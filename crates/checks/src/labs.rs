@@ -3,6 +3,7 @@
 mod command_line;
 mod every_server;
 
+pub mod backpressure;
 pub mod close;
 pub mod getconnections;
 pub mod half_open;
