@@ -102,6 +102,18 @@ function time(text) {
   return number * { ms: 1, s: 1000, m: 60_000 }[unit];
 }
 
+// `500B`, `16KB` (16,000), `16KiB` (16,384) and `8MB` become bytes.
+function size(least, most) {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  return (text) => {
+    const [, number, prefix, i] = /^(\d+)([KMGT]?)(i?)B?$/.exec(text) ?? [];
+    const power = units.indexOf(`${prefix}B`);
+    const bytes = number * (i ? 1024 : 1000) ** power;
+    if (bytes >= least && bytes <= most) return bytes;
+    throw new Error(`from ${least} to ${most} bytes, as 500B, 16KB or 16KiB`);
+  };
+}
+
 function oneOf(...words) {
   return (text) => {
     if (words.includes(text)) return text;
@@ -111,4 +123,5 @@ function oneOf(...words) {
 
 module.exports = {
   flag, hostPort, misuse, numberUpTo, oneOf, parseFlags, time,
+  flag, hostPort, numberUpTo, oneOf, parseFlags, size, time,
 };

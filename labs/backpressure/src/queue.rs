@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::WriteHalf;
 
 // ANCHOR: queue
@@ -33,11 +34,6 @@ impl<'a> Queue<'a> {
     /// Node's `bytesWritten`: all that was given to `write`, waiting or not.
     pub(crate) fn written(&self) -> u64 {
         self.written
-    }
-
-    /// The socket again. What waits is dropped.
-    pub(crate) fn into_socket(self) -> WriteHalf<'a> {
-        self.socket
     }
 }
 // ANCHOR_END: queue
@@ -80,6 +76,12 @@ impl Queue<'_> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Node's `socket.end()`: what waits goes first, and then our FIN.
+    pub(crate) async fn end(mut self) -> io::Result<()> {
+        self.socket.write_all(&self.waiting).await?;
+        self.socket.shutdown().await
     }
     // ANCHOR_END: drained
 }

@@ -36,10 +36,10 @@ pub(crate) async fn send(
     }
     writes.tell_rest();
 
-    // Node's `socket.end()`. Bytes may wait, below the mark: they go first.
-    queue.drained().await?;
-    story!("{peer} finish, {} written", queue.written());
-    queue.into_socket().shutdown().await
+    let written = queue.written();
+    queue.end().await?;
+    story!("{peer} finish, {written} written");
+    Ok(())
 }
 // ANCHOR_END: send
 
@@ -64,7 +64,7 @@ impl Writes {
 
     fn tell(&mut self, go_on: bool, queue: &Queue) {
         let (waiting, written) = (queue.waiting(), queue.written());
-        if waiting > 0 {
+        if waiting > 0 || !go_on {
             self.tell_rest();
             let (peer, number) = (self.peer, self.number + 1);
             story!(
