@@ -2,7 +2,7 @@
 // Write faster than the client reads, and hear when to wait.
 //
 //   terminal 1   node tests/node/backpressure.js
-//   terminal 2   nc 127.0.0.1 8080 | less
+//   terminal 2   nc 127.0.0.1 8080 < /dev/null | less
 //
 // The same program in Rust is labs/backpressure: same flags, same story. `less`
 // stops reading when its page is full. Press the space bar, then G, and watch

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! terminal 1   cargo run -p backpressure
-//! terminal 2   nc 127.0.0.1 8080 | less
+//! terminal 2   nc 127.0.0.1 8080 < /dev/null | less
 //! ```
 //!
 //! `less` stops reading when its page is full. Press the space bar, then G, and
@@ -55,7 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Parser)]
 #[command(
     after_help = "Example: cargo run -p backpressure -- --file Cargo.lock --chunk 1KiB\n\
-    then, in another terminal: nc 127.0.0.1 8080 | less"
+    then, in another terminal: nc 127.0.0.1 8080 < /dev/null | less"
 )]
 struct Args {
     /// Address to listen on; port 0 takes any free port
