@@ -122,6 +122,5 @@ function oneOf(...words) {
 }
 
 module.exports = {
-  flag, hostPort, misuse, numberUpTo, oneOf, parseFlags, time,
-  flag, hostPort, numberUpTo, oneOf, parseFlags, size, time,
+  flag, hostPort, misuse, numberUpTo, oneOf, parseFlags, size, time,
 };

@@ -15,8 +15,8 @@ const CHAPTER: &str = "chapter \"Debugging sockets\"";
 ///
 /// ```text
 /// error: cannot listen on 127.0.0.1:8080: address already in use (EADDRINUSE)
-/// help: end the program that uses it, or take a free port: --listen
-///   127.0.0.1:0; of a Unix socket, another --path (chapter "Debugging sockets")
+/// help: end the program that uses it, or take another address, such as
+///   --listen 127.0.0.1:0 (chapter "Debugging sockets")
 /// ```
 pub fn finish(result: anyhow::Result<()>) -> ExitCode {
     let line = match (result, stdout::failure()) {
@@ -62,9 +62,9 @@ mod tests {
                 .context("cannot listen on 127.0.0.1:8080")
                 .unwrap_err();
         let expected = "cannot listen on 127.0.0.1:8080: address already in \
-            use (EADDRINUSE)\nhelp: end the program that uses it, or take a \
-            free port: --listen 127.0.0.1:0; of a Unix socket, another --path \
-            (chapter \"Debugging sockets\")";
+            use (EADDRINUSE)\nhelp: end the program that uses it, or take another \
+            address, such as --listen 127.0.0.1:0 (chapter \"Debugging \
+            sockets\")";
         assert_eq!(explain(&error), expected);
     }
 }

@@ -50,7 +50,7 @@ fn known(
 #[rustfmt::skip]
 const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may write"),
-    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take a free port: --listen 127.0.0.1:0; of a Unix socket, another --path"),
+    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take another address, such as --listen 127.0.0.1:0"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
     (libc::ECONNABORTED, "ECONNABORTED", ""),
     (libc::ECONNREFUSED, "ECONNREFUSED", "nobody listens there; start the server first, and compare the ports"),
