@@ -1,11 +1,15 @@
 //! What is sent: the bytes of a file, or made-up ones.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use tokio::task::spawn_blocking;
+
+/// How much is read at once.
+const AHEAD: usize = 256 * 1024;
 
 /// The same for every client. Each reads it anew, from its beginning.
 #[derive(Clone)]
@@ -54,7 +58,8 @@ impl Source {
         };
         Ok(Chunks {
             reader: reader.take(self.n_bytes),
-            size: size as u64,
+            size,
+            ahead: VecDeque::new(),
         })
     }
 }
@@ -63,26 +68,37 @@ impl Source {
 /// Node's `fs.createReadStream(path, { highWaterMark: size })`.
 pub(crate) struct Chunks {
     reader: io::Take<Box<dyn Read + Send>>,
-    size: u64,
+    size: usize,
+    /// Read, and not asked for yet: at most [`AHEAD`] bytes, or one chunk.
+    ahead: VecDeque<Vec<u8>>,
 }
 
 impl Chunks {
     /// The next chunk and the rest, or `None` at the end. A file is always
     /// "ready", so the read itself must wait, and does so on another thread.
+    /// The way there and back takes longer than a read: it is worth several.
     pub(crate) async fn next(mut self) -> io::Result<Option<(Vec<u8>, Self)>> {
-        let read = move || {
+        if self.ahead.is_empty() {
+            self = spawn_blocking(|| self.read_ahead()).await??;
+        }
+        match self.ahead.pop_front() {
+            Some(chunk) => Ok(Some((chunk, self))),
+            None if self.reader.limit() == 0 => Ok(None),
+            // The file is shorter than when we announced its size.
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn read_ahead(mut self) -> io::Result<Self> {
+        for _ in 0..(AHEAD / self.size).clamp(1, 16) {
             let mut chunk = Vec::new();
-            let mut piece = self.reader.by_ref().take(self.size);
-            piece.read_to_end(&mut chunk)?;
-            let left = self.reader.limit();
-            match chunk.is_empty() {
-                false => Ok(Some((chunk, self))),
-                true if left == 0 => Ok(None),
-                // The file is shorter than when we announced its size.
-                true => Err(io::ErrorKind::UnexpectedEof.into()),
+            let mut piece = self.reader.by_ref().take(self.size as u64);
+            if piece.read_to_end(&mut chunk)? == 0 {
+                break;
             }
-        };
-        spawn_blocking(read).await?
+            self.ahead.push_back(chunk);
+        }
+        Ok(self)
     }
 }
 // ANCHOR_END: chunks
