@@ -40,6 +40,7 @@ pub const LABS: &[&Lab] = &[
     &labs::close::LAB,
     &labs::half_open::LAB,
     &labs::timeout::LAB,
+    &labs::keepalive::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
 ];
