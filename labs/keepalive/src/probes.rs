@@ -36,7 +36,7 @@ pub(crate) fn configure(socket: &TcpStream, args: &Args) -> io::Result<()> {
 #[cfg(unix)]
 pub(crate) fn describe(socket: &TcpStream) -> io::Result<String> {
     let socket = SockRef::from(socket);
-    let mut text = if socket.keepalive()? {
+    let text = if socket.keepalive()? {
         let delay = socket.tcp_keepalive_time()?.as_secs();
         let interval = socket.tcp_keepalive_interval()?.as_secs();
         let probes = socket.tcp_keepalive_retries()?;
@@ -46,7 +46,7 @@ pub(crate) fn describe(socket: &TcpStream) -> io::Result<String> {
     };
     #[cfg(target_os = "linux")]
     if let Some(limit) = socket.tcp_user_timeout()? {
-        text.push_str(&format!(", user timeout {}ms", limit.as_millis()));
+        return Ok(format!("{text}, user timeout {}ms", limit.as_millis()));
     }
     Ok(text)
 }
