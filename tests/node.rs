@@ -41,6 +41,7 @@ programs! {
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
     backpressure_in_node_keeps_the_promises_but_those_listed = "backpressure";
+    keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";
 }
 
 #[test]

@@ -33,6 +33,11 @@ pub struct TcpSocket {
     pub send_queue: u32,
     /// What the kernel waits for, and how long still.
     pub timer: Option<(Timer, Duration)>,
+    /// How often this timer has run out in a row, and nothing was heard: for
+    /// [`Timer::KeepAlive`], the probes that have had no answer yet.
+    pub unanswered: u8,
+    /// How many segments have come, with data or without.
+    pub segments_in: u32,
     /// The number by which `/proc/PID/fd` names it; 0 once nobody owns it.
     pub inode: u32,
     /// An IPv6 socket, even where it serves an IPv4 peer.
@@ -158,7 +163,8 @@ mod sys {
         for family in [AF_INET, AF_INET6] {
             // inet_diag_req_v2: family, protocol, extensions, states, no
             // address.
-            let mut wanted = vec![family, IPPROTO_TCP, 0, 0];
+            let extensions = 1 << (INET_DIAG_INFO - 1);
+            let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
             wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
             wanted.extend([0; 48]);
             dump(&wanted, |message| sockets.extend(socket(message)))?;
@@ -296,6 +302,7 @@ mod sys {
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
     const ALL_STATES_BUT_TIME_WAIT: u32 = 0xfff & !(1 << 6);
+    const INET_DIAG_INFO: u8 = 2;
 
     const SOCK_STREAM: u8 = 1;
     const TCP_LISTEN: u8 = 10;
@@ -373,6 +380,8 @@ mod sys {
             receive_queue: u32_at(message, 56),
             send_queue: u32_at(message, 60),
             timer: timer(*message.get(2)?, u32_at(message, 52)),
+            unanswered: *message.get(3)?,
+            segments_in: segments_in(message),
             inode: u32_at(message, 68),
             is_ipv6,
         })
@@ -407,6 +416,20 @@ mod sys {
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
         }
         Some(socket)
+    }
+
+    /// Looks for the attribute with a tcp_info, and in it for `tcpi_segs_in`.
+    fn segments_in(message: &[u8]) -> u32 {
+        let mut rest = message.get(72..).unwrap_or_default();
+        while rest.len() >= 4 {
+            // rtattr: length with these four bytes, type.
+            let length = usize::from(u16_at(rest, 0)).max(4);
+            if u16_at(rest, 2) == INET_DIAG_INFO.into() {
+                return u32_at(rest, 4 + 140);
+            }
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+        0
     }
 
     fn timer(number: u8, milliseconds: u32) -> Option<(Timer, Duration)> {
@@ -592,7 +615,9 @@ mod tests {
         let sockets = tcp_sockets().unwrap();
         let ours = sockets.iter().find(|s| s.local == local).unwrap();
         let (timer, left) = ours.timer.unwrap();
-        assert_eq!(timer, Timer::KeepAlive);
+        assert_eq!((timer, ours.unanswered), (Timer::KeepAlive, 0));
         assert!(left <= delay && left > delay / 2, "{left:?}");
+        // The SYN-ACK, and nothing else yet.
+        assert_eq!(ours.segments_in, 1);
     }
 }

@@ -36,11 +36,12 @@ pub use subject::Program;
 pub const LABS: &[&Lab] = &[
     &labs::tcp_server::LAB,
     &labs::tcp_client::LAB,
+    &labs::backpressure::LAB,
     &labs::getconnections::LAB,
     &labs::close::LAB,
     &labs::half_open::LAB,
     &labs::timeout::LAB,
-    &labs::backpressure::LAB,
+    &labs::keepalive::LAB,
     &labs::unref::LAB,
     &labs::unix_socket::LAB,
     &labs::is_ip::LAB,

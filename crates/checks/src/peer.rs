@@ -357,6 +357,36 @@ impl Peer {
         ensure(n_unread > 0, "it has ended before it could be reset")
     }
 
+    /// Vanishes, as if its cable was cut: from now on nothing reaches it, so it
+    /// answers nothing, and it has nothing left to send. When it is dropped, its
+    /// own end is gone as well.
+    #[cfg(target_os = "linux")]
+    pub fn vanish(&self) -> Result {
+        use socket2::SockFilter;
+
+        /// BPF_RET with a constant, the number of bytes to keep.
+        const RETURN: u16 = 0x06;
+
+        let sent = || {
+            let end = self.this_end().ok()??;
+            (end.send_queue == 0).then_some(())
+        };
+        wait_for(sent)
+            .ok_or_else(|| Stop::broken("it still has bytes to send"))?;
+        self.step("vanishes: nothing reaches it, and it answers nothing");
+        let socket = SockRef::from(&self.socket);
+        socket.set_linger(Some(Duration::ZERO))?;
+        // The kernel asks the filter of a socket before TCP sees a segment
+        // (socket(7), SO_ATTACH_FILTER).
+        Ok(socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?)
+    }
+
+    /// Vanishes, where that can be had.
+    #[cfg(not(target_os = "linux"))]
+    pub fn vanish(&self) -> Result {
+        Err(Stop::skipped("only Linux lets a client vanish"))
+    }
+
     fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
