@@ -39,6 +39,7 @@ programs! {
     unix_socket_in_node_keeps_the_promises_but_those_listed = "unix-socket";
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
+    pause_resume_in_node_keeps_the_promises_but_those_listed = "pause-resume";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
     backpressure_in_node_keeps_the_promises_but_those_listed = "backpressure";
     keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";
