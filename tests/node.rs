@@ -39,6 +39,8 @@ programs! {
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
+    listen_handle_in_node_keeps_the_promises_but_those_listed =
+        "listen-handle";
 }
 
 #[test]

@@ -41,5 +41,6 @@ pub const LABS: &[&Lab] = &[
     &labs::half_open::LAB,
     &labs::timeout::LAB,
     &labs::unref::LAB,
+    &labs::listen_handle::LAB,
     &labs::is_ip::LAB,
 ];

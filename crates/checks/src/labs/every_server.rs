@@ -189,7 +189,7 @@ pub(super) fn an_unknown_name_is_one_clear_line(script: &Script) -> Result {
     expect_two_lines(&failed)
 }
 
-fn expect_two_lines(failed: &Subject) -> Result {
+pub(super) fn expect_two_lines(failed: &Subject) -> Result {
     let stderr = failed.stderr();
     let said = format_args!("it said more than that: {stderr:?}");
     ensure(stderr.lines().count() == 2, said)?;
