@@ -114,8 +114,8 @@ fn perform(steps: &[&Step]) -> std::result::Result<(), String> {
 struct Stage<'a> {
     script: &'a Script<'a>,
     terminals: HashMap<String, Terminal>,
-    /// The kernel chooses other ephemeral ports each time: those of the page,
-    /// and what they are now.
+    /// The kernel chooses other ephemeral ports and process ids each time:
+    /// those of the page, and what they are now.
     ports: HashMap<String, String>,
 }
 
@@ -135,7 +135,7 @@ impl Stage<'_> {
                 ..Setup::default()
             };
             let program =
-                Program::command(["sh", "-c", &real_command(command)]);
+                Program::command(["sh", "-c", &self.real_command(command)?]);
             let program = self.script.start_program(&program, &setup)?;
             let terminal = Terminal {
                 program,
@@ -163,6 +163,29 @@ impl Stage<'_> {
             Event::Key(Key::CtrlD) => terminal.program.type_in(b"\x04"),
             Event::End(status) => terminal.program.expect_status(*status),
         }
+    }
+
+    /// The command with the program that cargo has built in place of `cargo
+    /// run`, and with the process to which `kill` sends as it is now. A process
+    /// that no line has told would be somebody else's.
+    fn real_command(&self, command: &str) -> Result<String> {
+        if let Some(("kill", rest)) = command.split_once(' ') {
+            let (signal, id) = rest.split_once(' ').unwrap_or(("", rest));
+            let now = self.ports.get(&format!("process {id}"));
+            let Some(now) = now.and_then(|it| it.strip_prefix("process "))
+            else {
+                return Err(Stop::broken("no line tells this process"));
+            };
+            return Ok(format!("kill {signal} {now}"));
+        }
+        let Some(rest) = command.strip_prefix("cargo run -p ") else {
+            return Ok(format!("exec {command}"));
+        };
+        let (lab, flags) = rest.split_once(" -- ").unwrap_or((rest, ""));
+        let built = build(&["-p", lab]);
+        let program = built.iter().find(|path| path.ends_with(lab));
+        let program = program.map_or(Path::new(lab), PathBuf::as_path);
+        Ok(format!("exec {} {flags}", program.display()))
     }
 }
 
@@ -204,18 +227,6 @@ impl Terminal {
     }
 }
 
-/// The command with the program that cargo has built in place of `cargo run`.
-fn real_command(command: &str) -> String {
-    let Some(rest) = command.strip_prefix("cargo run -p ") else {
-        return format!("exec {command}");
-    };
-    let (lab, flags) = rest.split_once(" -- ").unwrap_or((rest, ""));
-    let built = build(&["-p", lab]);
-    let program = built.iter().find(|path| path.ends_with(lab));
-    let program = program.map_or(Path::new(lab), PathBuf::as_path);
-    format!("exec {} {flags}", program.display())
-}
-
 /// A finished line of what a terminal got.
 fn nth_line(text: &str, n: usize) -> Option<String> {
     let (finished, _) = text.rsplit_once('\n')?;
@@ -225,15 +236,21 @@ fn nth_line(text: &str, n: usize) -> Option<String> {
     Some(line.trim_start_matches("^C").to_owned())
 }
 
-/// Whether two lines are the same but for ephemeral ports, and those are the
-/// same throughout the transcript.
+/// Whether two lines are the same but for ephemeral ports, processes and users,
+/// and those are the same throughout the transcript.
 fn same(
     expected: &str,
     seen: &str,
     ports: &mut HashMap<String, String>,
 ) -> bool {
-    let (expected, on_page) = without_ports(expected);
-    let (seen, now) = without_ports(seen);
+    let numbers = |text| {
+        let (text, mut numbers) = without_ports(text);
+        let (text, ids) = without_ids(&text);
+        numbers.extend(ids);
+        (text, numbers)
+    };
+    let (expected, on_page) = numbers(expected);
+    let (seen, now) = numbers(seen);
     if expected != seen || on_page.len() != now.len() {
         return false;
     }
@@ -267,12 +284,35 @@ fn without_ports(text: &str) -> (String, Vec<String>) {
     (shown, ports)
 }
 
+/// The text with `ID` for the number after `process` and `user`, and both.
+fn without_ids(text: &str) -> (String, Vec<String>) {
+    let mut ids = Vec::new();
+    let mut words: Vec<&str> = text.split(' ').collect();
+    for index in 1..words.len() {
+        let (what, number) = (words[index - 1], words[index]);
+        if ["process", "user"].contains(&what) && number.parse::<u32>().is_ok()
+        {
+            ids.push(format!("{what} {number}"));
+            words[index] = "ID";
+        }
+    }
+    (words.join(" "), ids)
+}
+
 #[test]
-fn ports_are_the_kernels_and_stay_the_same() {
+fn numbers_are_the_kernels_and_stay_the_same() {
     let mut ports = HashMap::new();
     let line = "127.0.0.1:40000 connected to 127.0.0.1:8080";
     assert!(same(line, &line.replace("40000", "51111"), &mut ports));
     assert!(!same(line, &line.replace("40000", "51112"), &mut ports));
     assert!(!same(line, &line.replace("8080", "8081"), &mut ports));
     assert!(same("你好: x", "你好: x", &mut ports));
+    let line = "client 1 is process 4711 of user 1000";
+    assert!(same(line, &line.replace("4711", "5"), &mut ports));
+    assert!(!same(line, &line.replace("4711", "6"), &mut ports));
+    assert!(!same(
+        line,
+        &line.replace("client 1", "client 2"),
+        &mut ports
+    ));
 }

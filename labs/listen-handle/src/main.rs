@@ -10,20 +10,20 @@
 //! ```text
 //! terminal 1   cargo run -p listen-handle
 //! terminal 2   telnet 127.0.0.1 8080
-//! terminal 3   fuser -k -HUP 8080/tcp
+//! terminal 3   kill -HUP ...
 //! ```
 //!
-//! The third command restarts the server. Its clients see the end of the
-//! stream, and who connects meanwhile waits in the queue of the listener, which
-//! the old program hands to the new. Then, in [`run`], drop the listener before
-//! the restart, and see who is refused.
+//! The third command, with the id that the server tells, restarts it. Its
+//! clients see the end of the stream, and who connects meanwhile waits in the
+//! queue of the listener, which the old program hands to the new. Then, in
+//! [`handle::restart_with`], hand nothing over, and see who is refused.
 
 #[cfg_attr(not(unix), path = "elsewhere.rs")]
 mod handle;
 
 use std::io;
 use std::net::{self, SocketAddr};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -89,13 +89,13 @@ async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (listener, how) = match inherited? {
-        Some(listener) => (TcpListener::from_std(listener)?, "inherited"),
-        None => (bind(&args.listen).await?, "new"),
+        Some(listener) => (TcpListener::from_std(listener)?, "an inherited"),
+        None => (bind(&args.listen).await?, "a new"),
     };
     let mut hangup = handle::Hangup::new()?;
     let address = listener.local_addr()?;
     story!("listening on {address}");
-    story!("the listener is {how}");
+    story!("process {} serves on {how} listener", process::id());
     if !address.ip().is_loopback() {
         warn!(%address, "everybody who can reach this machine can connect");
     }
