@@ -135,7 +135,7 @@ impl Stage<'_> {
                 ..Setup::default()
             };
             let program =
-                Program::command(["sh", "-c", &real_command(command)]);
+                Program::command(["sh", "-c", &self.real_command(command)?]);
             let program = self.script.start_program(&program, &setup)?;
             let terminal = Terminal {
                 program,
@@ -163,6 +163,29 @@ impl Stage<'_> {
             Event::Key(Key::CtrlD) => terminal.program.type_in(b"\x04"),
             Event::End(status) => terminal.program.expect_status(*status),
         }
+    }
+
+    /// The command with the program that cargo has built in place of `cargo
+    /// run`, and with the process to which `kill` sends as it is now. A process
+    /// that no line has told would be somebody else's.
+    fn real_command(&self, command: &str) -> Result<String> {
+        if let Some(("kill", rest)) = command.split_once(' ') {
+            let (signal, id) = rest.split_once(' ').unwrap_or(("", rest));
+            let now = self.ports.get(&format!("process {id}"));
+            let Some(now) = now.and_then(|it| it.strip_prefix("process "))
+            else {
+                return Err(Stop::broken("no line tells this process"));
+            };
+            return Ok(format!("kill {signal} {now}"));
+        }
+        let Some(rest) = command.strip_prefix("cargo run -p ") else {
+            return Ok(format!("exec {command}"));
+        };
+        let (lab, flags) = rest.split_once(" -- ").unwrap_or((rest, ""));
+        let built = build(&["-p", lab]);
+        let program = built.iter().find(|path| path.ends_with(lab));
+        let program = program.map_or(Path::new(lab), PathBuf::as_path);
+        Ok(format!("exec {} {flags}", program.display()))
     }
 }
 
@@ -202,18 +225,6 @@ impl Terminal {
         }
         Ok(())
     }
-}
-
-/// The command with the program that cargo has built in place of `cargo run`.
-fn real_command(command: &str) -> String {
-    let Some(rest) = command.strip_prefix("cargo run -p ") else {
-        return format!("exec {command}");
-    };
-    let (lab, flags) = rest.split_once(" -- ").unwrap_or((rest, ""));
-    let built = build(&["-p", lab]);
-    let program = built.iter().find(|path| path.ends_with(lab));
-    let program = program.map_or(Path::new(lab), PathBuf::as_path);
-    format!("exec {} {flags}", program.display())
 }
 
 /// A finished line of what a terminal got.

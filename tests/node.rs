@@ -43,6 +43,8 @@ programs! {
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
     backpressure_in_node_keeps_the_promises_but_those_listed = "backpressure";
     keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";
+    listen_handle_in_node_keeps_the_promises_but_those_listed =
+        "listen-handle";
 }
 
 #[test]

@@ -76,6 +76,8 @@ const HELP = {
     'the ports',
   ECONNRESET: 'the other side ended the connection without a goodbye',
   EHOSTUNREACH: 'no such host on this network; check the address',
+  EINVAL: 'what was asked for cannot be; a listener that is handed over ' +
+    'must listen already, and be the only one',
   EISDIR: 'that is a directory; add the name of a file',
   ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
     'shorter one, or one that begins in the current directory',

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub(crate) use sys::inode_of;
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, memory,
-    process_tree, tcp_sockets, tcp_sockets_of, unix_sockets, unix_sockets_of,
-    unprivileged_port_start,
+    outlives_exec, process_tree, tcp_sockets, tcp_sockets_of, unix_sockets,
+    unix_sockets_of, unprivileged_port_start,
 };
 
 /// One TCP socket as the kernel sees it.
@@ -253,6 +253,16 @@ mod sys {
     pub fn descriptors(pid: u32) -> Option<HashSet<u64>> {
         let open = process(pid)?.fd().ok()?.flatten();
         Some(open.filter_map(|fd| fd.fd.try_into().ok()).collect())
+    }
+
+    /// Whether a program that the process starts has this descriptor as well,
+    /// because it is not marked close-on-exec (`flags` in proc_pid_fdinfo(5)).
+    pub fn outlives_exec(pid: u32, descriptor: u64) -> Option<bool> {
+        let path = format!("/proc/{pid}/fdinfo/{descriptor}");
+        let text = fs::read_to_string(path).ok()?;
+        let flags = text.lines().find_map(|it| it.strip_prefix("flags:"))?;
+        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        Some(flags & libc::O_CLOEXEC == 0)
     }
 
     /// How many more descriptors the process may open (RLIMIT_NOFILE).
@@ -527,6 +537,10 @@ mod sys {
     }
 
     pub fn free_descriptors(_pid: u32) -> Option<usize> {
+        None
+    }
+
+    pub fn outlives_exec(_pid: u32, _descriptor: u64) -> Option<bool> {
         None
     }
 

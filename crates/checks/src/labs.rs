@@ -9,6 +9,7 @@ pub mod getconnections;
 pub mod half_open;
 pub mod is_ip;
 pub mod keepalive;
+pub mod listen_handle;
 pub mod pause_resume;
 pub mod tcp_client;
 pub mod tcp_server;

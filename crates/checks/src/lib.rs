@@ -45,5 +45,6 @@ pub const LABS: &[&Lab] = &[
     &labs::keepalive::LAB,
     &labs::unref::LAB,
     &labs::unix_socket::LAB,
+    &labs::listen_handle::LAB,
     &labs::is_ip::LAB,
 ];

@@ -374,11 +374,12 @@ impl Peer {
         wait_for(sent)
             .ok_or_else(|| Stop::broken("it still has bytes to send"))?;
         self.step("vanishes: nothing reaches it, and it answers nothing");
-        let socket = SockRef::from(&self.socket);
-        socket.set_linger(Some(Duration::ZERO))?;
+        self.socket.set_linger(Some(Duration::ZERO))?;
         // The kernel asks the filter of a socket before TCP sees a segment
         // (socket(7), SO_ATTACH_FILTER).
-        Ok(socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?)
+        Ok(self
+            .socket
+            .attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?)
     }
 
     /// Vanishes, where that can be had.

@@ -19,7 +19,7 @@ use crate::script::Steps;
 use crate::sys;
 use crate::wait::wait_for;
 
-pub use crate::sys::{Exit, Signal};
+pub use crate::sys::{Descriptor, Exit, Signal};
 
 /// What is run, without the flags that a check adds: a file, or a command such
 /// as `node server.js`.
@@ -76,6 +76,11 @@ pub struct Setup {
     pub hosts: Option<String>,
     /// Whether the reader of its stdout goes away after the first line.
     pub one_line_reader: bool,
+    /// What its parent has left open for it at descriptor 3.
+    pub inherited: Option<Descriptor>,
+    /// More variables of its environment; the value `$$` stands for its own
+    /// process id.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// Most seconds that a subject may live.
@@ -111,8 +116,16 @@ impl Subject {
             return Err(Stop::broken("no program was given"));
         };
         let mut command = Command::new(file);
-        command.args(arguments).args(&setup.flags).current_dir(home);
+        command.args(arguments);
+        if let Some(script) = set_own_pid(setup) {
+            command = Command::new("sh");
+            command.args(["-c", &script, "sh"]).args(&program.words);
+        }
+        command.args(&setup.flags).current_dir(home);
         command.env_clear().env("HOME", home).env("TZ", "UTC");
+        for (name, value) in &setup.variables {
+            command.env(name, value);
+        }
         command.env("LANG", "C.UTF-8").env("TERM", "xterm");
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -397,6 +410,15 @@ impl Drop for Subject {
         // Nothing more can be done for a process that cannot be waited for.
         let _ = child.wait();
     }
+}
+
+/// A shell script that sets the variables which hold the program's own process
+/// id, and then becomes the program: only who has the id can know it.
+fn set_own_pid(setup: &Setup) -> Option<String> {
+    let variables = setup.variables.iter();
+    let own = variables.filter(|(_, value)| value == "$$");
+    let set: String = own.map(|(name, _)| format!("{name}=$$ ")).collect();
+    (!set.is_empty()).then(|| format!("{set}exec \"$@\""))
 }
 
 /// What a program prints to one of its outputs.

@@ -1,6 +1,7 @@
 //! Where processes and terminals differ between systems. The only place in the
 //! repository with `unsafe` code.
 
+pub use imp::Descriptor;
 pub(crate) use imp::*;
 
 use std::fmt;
@@ -12,6 +13,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM, how a system asks a program to end.
     Terminate,
+    /// SIGHUP, by custom a wish to start anew.
+    Hangup,
     /// SIGSTOP: the program stands still, its sockets do not.
     Stop,
     /// SIGCONT.
@@ -23,6 +26,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "SIGINT (Ctrl-C)",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
             Signal::Stop => "SIGSTOP (it stands still)",
             Signal::Continue => "SIGCONT (it goes on)",
         })
@@ -52,11 +56,12 @@ mod imp {
     use std::ffi::CString;
     use std::fs::{self, File, OpenOptions};
     use std::io;
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{AsRawFd, OwnedFd};
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::process::CommandExt;
     use std::path::Path;
     use std::process::{Child, Command};
+    use std::sync::Arc;
 
     use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
     use rustix::pty::OpenptFlags;
@@ -65,6 +70,13 @@ mod imp {
     use super::{Exit, Signal};
     use crate::outcome::Result;
     use crate::subject::{Setup, Stdin};
+
+    /// Something open that a program can inherit.
+    pub type Descriptor = Arc<OwnedFd>;
+
+    pub(crate) fn descriptor(open: impl Into<OwnedFd>) -> Result<Descriptor> {
+        Ok(Arc::new(open.into()))
+    }
 
     /// Most file descriptors a program may have, as on most systems.
     const DESCRIPTORS: u64 = 1024;
@@ -90,6 +102,7 @@ mod imp {
             None => None,
         };
         let has_terminal = setup.stdin == Stdin::Terminal;
+        let inherited = setup.inherited.clone();
 
         let in_the_child = move || -> io::Result<()> {
             rustix::process::setsid()?;
@@ -101,6 +114,9 @@ mod imp {
             }
             if has_terminal {
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+            if let Some(inherited) = &inherited {
+                leave_open_at(3, inherited.as_raw_fd())?;
             }
             limit(Resource::Nofile, DESCRIPTORS)?;
             limit(Resource::Core, 0)?;
@@ -128,6 +144,27 @@ mod imp {
         // takes no lock and allocates no memory, its strings were made before.
         unsafe { command.pre_exec(in_the_child) };
         Ok(())
+    }
+
+    /// Makes `open` survive exec under this number, dup2(2).
+    #[allow(
+        unsafe_code,
+        reason = "the number is all that the program will know of it"
+    )]
+    fn leave_open_at(number: i32, open: i32) -> io::Result<()> {
+        let result = if number == open {
+            // A descriptor duplicated to itself would stay marked.
+            // SAFETY: it changes the mark of a descriptor that we own.
+            unsafe { libc::fcntl(number, libc::F_SETFD, 0) }
+        } else {
+            // SAFETY: what has this number in the child, before it becomes
+            // another program, would be closed by that anyway.
+            unsafe { libc::dup2(open, number) }
+        };
+        match result {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 
     fn limit(resource: Resource, most: u64) -> io::Result<()> {
@@ -173,6 +210,7 @@ mod imp {
         let number = match signal {
             Signal::Interrupt => Number::INT,
             Signal::Terminate => Number::TERM,
+            Signal::Hangup => Number::HUP,
             Signal::Stop => Number::STOP,
             Signal::Continue => Number::CONT,
         };
@@ -234,6 +272,16 @@ mod imp {
     use super::{Exit, Signal};
     use crate::outcome::{Result, Stop};
     use crate::subject::Setup;
+
+    /// Nothing that a program could inherit.
+    #[derive(Debug, Clone)]
+    pub struct Descriptor;
+
+    pub(crate) fn descriptor<T>(_: T) -> Result<Descriptor> {
+        Err(Stop::skipped(
+            "only on Linux a program inherits from a check",
+        ))
+    }
 
     pub(crate) fn confine(_: &mut Command, setup: &Setup, _: &Path) -> Result {
         match &setup.hosts {

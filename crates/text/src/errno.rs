@@ -52,10 +52,12 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may write"),
     (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take another address, such as --listen 127.0.0.1:0"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
+    (libc::EBADF, "EBADF", "no such descriptor is open; who starts the program must leave it open for it"),
     (libc::ECONNABORTED, "ECONNABORTED", ""),
     (libc::ECONNREFUSED, "ECONNREFUSED", "nobody listens there; start the server first, and compare the ports"),
     (libc::ECONNRESET, "ECONNRESET", "the other side ended the connection without a goodbye"),
     (libc::EHOSTUNREACH, "EHOSTUNREACH", "no such host on this network; check the address"),
+    (libc::EINVAL, "EINVAL", "what was asked for cannot be; a listener that is handed over must listen already, and be the only one"),
     (libc::EISDIR, "EISDIR", "that is a directory; add the name of a file"),
     (libc::EMFILE, "EMFILE", "the program has no file descriptor left; `ulimit -n` shows how many it may have"),
     (libc::ENAMETOOLONG, "ENAMETOOLONG", "the path of a Unix socket has room for 107 bytes; take a shorter one, or one that begins in the current directory"),
@@ -63,7 +65,9 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),
     (libc::ENOENT, "ENOENT", "there is no such file or directory; check the spelling, or make the directory first"),
     (libc::ENOSPC, "ENOSPC", "the disk is full"),
+    (libc::ENOTSOCK, "ENOTSOCK", "that descriptor is something else; a server needs a socket that listens"),
     (libc::EPIPE, "EPIPE", "the other side has closed the connection"),
+    (libc::EPROTOTYPE, "EPROTOTYPE", "that is a socket of another kind; a TCP server needs a TCP socket that listens"),
     (libc::ETIMEDOUT, "ETIMEDOUT", "nobody answered; check the address, and firewalls in between"),
 ];
 
