@@ -9,5 +9,6 @@ pub mod half_open;
 pub mod is_ip;
 pub mod tcp_client;
 pub mod tcp_server;
+pub mod telnet;
 pub mod timeout;
 pub mod unref;

@@ -42,4 +42,5 @@ pub const LABS: &[&Lab] = &[
     &labs::timeout::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
+    &labs::telnet::LAB,
 ];

@@ -39,7 +39,7 @@ impl Verb {
         verbs.into_iter().find(|verb| *verb as u8 == byte)
     }
 
-    /// The three bytes that say it.
+    /// The three bytes that say it of an option.
     pub fn of(self, option: u8) -> [u8; 3] {
         [IAC, self as u8, option]
     }
@@ -52,8 +52,10 @@ impl Verb {
 #[derive(Debug)]
 pub struct Options {
     accepted: &'static [u8],
-    /// Of those accepted: asked for, and not answered yet.
+    /// Of those accepted: asked for, at any time.
     asked: Vec<u8>,
+    /// Of those asked for: not answered yet.
+    open: Vec<u8>,
     /// Of those accepted: the client does so.
     on: Vec<u8>,
 }
@@ -64,13 +66,14 @@ impl Options {
         Options {
             accepted,
             asked: Vec::new(),
+            open: Vec::new(),
             on: Vec::new(),
         }
     }
 
     /// The answer, if there must be one. What changes nothing is not answered,
     /// or two machines would thank each other for ever (RFC 854).
-    pub fn answer(&mut self, verb: Verb, option: u8) -> Option<[u8; 3]> {
+    pub fn answer(&mut self, verb: Verb, option: u8) -> Option<(Verb, u8)> {
         let answer = match verb {
             Verb::Do if option == option::TIMING_MARK => Verb::Will,
             Verb::Do => Verb::Wont,
@@ -78,36 +81,37 @@ impl Options {
             Verb::Dont => return None,
             Verb::Will if !self.accepted.contains(&option) => Verb::Dont,
             Verb::Will => {
-                let was_asked = take(&mut self.asked, option);
+                let is_answer = take(&mut self.open, option);
                 if self.is_on(option) {
                     return None;
                 }
                 self.on.push(option);
-                if was_asked {
+                if is_answer {
                     return None;
                 }
                 Verb::Do
             }
             Verb::Wont => {
-                take(&mut self.asked, option);
+                take(&mut self.open, option);
                 if !take(&mut self.on, option) {
                     return None;
                 }
                 Verb::Dont
             }
         };
-        Some(answer.of(option))
+        Some((answer, option))
     }
 
-    /// What to send to have the client do this; nothing, if it has been asked,
-    /// or does so, or may not.
-    pub fn ask(&mut self, option: u8) -> Option<[u8; 3]> {
-        let is_idle = !self.asked.contains(&option) && !self.is_on(option);
-        if !is_idle || !self.accepted.contains(&option) {
+    /// What to send to have the client do this, if it does not, and may. Once:
+    /// a client that has refused is not asked for ever.
+    pub fn ask(&mut self, option: u8) -> Option<(Verb, u8)> {
+        let is_known = self.asked.contains(&option) || self.is_on(option);
+        if is_known || !self.accepted.contains(&option) {
             return None;
         }
         self.asked.push(option);
-        Some(Verb::Do.of(option))
+        self.open.push(option);
+        Some((Verb::Do, option))
     }
 
     /// Whether the client does this.
