@@ -47,7 +47,7 @@ macro_rules! mutants_of {
 }
 
 mutants_of! {
-    tcp_server tcp_client getconnections close half_open timeout unref is_ip
+    tcp_server tcp_client getconnections close half_open timeout unref is_ip telnet
 }
 
 fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {

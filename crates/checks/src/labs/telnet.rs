@@ -139,6 +139,8 @@ fn tells_what_clients_negotiate(script: &Script) -> Result {
     // and F0 in it is no end.
     client.send(PUTTY_TELLS)?;
     client.send(b"\xff\xfa\x1f\0\xff\xff\0\xf0\xff\xf0")?;
+    // A stranger may call his terminal whatever he likes.
+    client.send(b"\xff\xfa\x18\0\x1b[2J\xff\xf0")?;
     let expected = [
         "connected",
         "said WILL NAWS",
@@ -158,6 +160,7 @@ fn tells_what_clients_negotiate(script: &Script) -> Result {
         "has a window of 80 columns and 24 rows",
         r#"has a terminal of type "XTERM""#,
         "has a window of 255 columns and 240 rows",
+        r#"has a terminal of type "\u{1b}[2J""#,
     ];
     expect_told(script, &server, client.address(), &expected)?;
 
@@ -458,6 +461,12 @@ impl<'a> Terminal<'a> {
         self.expect(&format!("you sent {line:?}"))
     }
 
+    /// Waits until it has answered all that it is asked at first. Until then it
+    /// may change the mode of its terminal, which loses what is typed meanwhile.
+    fn expect_negotiated(&self) -> Result {
+        self.expect_told(r#"has a terminal of type "XTERM""#, 1)
+    }
+
     /// The terminal shows this.
     fn expect(&self, text: &str) -> Result {
         self.script.step(format_args!("the terminal shows {text}"));
@@ -472,12 +481,13 @@ impl<'a> Terminal<'a> {
         })
     }
 
-    /// The story has a line with this end.
-    fn expect_told(&self, end: &str) -> Result {
+    /// Lines of the story that end so, as many as this.
+    fn expect_told(&self, end: &str, n_times: usize) -> Result {
         self.script.step(format_args!("the story tells: … {end}"));
         let is_told = || {
             let story = self.server.story();
-            story.iter().any(|line| line.ends_with(end)).then_some(())
+            let lines = story.iter().filter(|line| line.ends_with(end));
+            (lines.count() == n_times).then_some(())
         };
         wait_for(is_told)
             .ok_or_else(|| Stop::broken(self.server.story().join("\n")))
@@ -493,52 +503,62 @@ fn a_chinese_line_comes_through_telnet(script: &Script) -> Result {
     const LINE: &str = "您珠千本来着面话";
 
     let terminal = Terminal::start(script, &["--ask"], INETUTILS)?;
-    terminal.expect_told("said WILL BINARY")?;
+    terminal.expect_negotiated()?;
     terminal.expect_answer(LINE)?;
 
     let terminal = Terminal::start(script, &[], INETUTILS)?;
     terminal.type_line("珠")?;
     terminal.expect("a line that is not UTF-8 was dropped; send it again")?;
-    terminal.expect_told("said WILL BINARY")?;
+    terminal.expect_negotiated()?;
     terminal.expect_answer(LINE)
 }
 
 fn ctrl_c_in_telnet_silences_nothing(script: &Script) -> Result {
     let terminal = Terminal::start(script, &[], INETUTILS)?;
-    for line in ["once", "twice"] {
+    for (n_times, line) in [(1, "once"), (2, "twice")] {
         terminal.client.type_in(b"\x03")?;
-        terminal.expect_told("said IP")?;
+        terminal.expect_told("said DO TIMING-MARK", n_times)?;
+        terminal.expect_negotiated()?;
         terminal.expect_answer(line)?;
     }
     Ok(())
 }
 
 fn a_paste_arrives_whole(script: &Script) -> Result {
+    let lines: Vec<String> =
+        (1..=20).map(|number| format!("line {number}")).collect();
+    let server = script.serve()?;
+    let mut client = welcomed(script, &server, "a client")?;
+    client.send(format!("{}\r\n", lines.join("\r\n")).as_bytes())?;
+    for line in &lines {
+        client.expect_exact_line(&format!("you sent {line:?}"))?;
+    }
+
     let terminal = Terminal::start(script, &[], INETUTILS)?;
-    let lines = (1..=20).map(|number| format!("line {number} of a paste"));
-    let lines: Vec<String> = lines.collect();
     terminal.type_line(&lines.join("\r"))?;
     for line in &lines {
         terminal.expect(&format!("you sent {line:?}"))?;
     }
     script.step("the story has them in order");
-    let story = terminal.server.story();
-    let told: Vec<_> = story
-        .iter()
-        .filter_map(|line| line.split_once(" sent "))
-        .map(|(_, line)| line.trim_matches('"').to_owned())
-        .collect();
-    ensure(told == lines, format_args!("it has {told:#?}"))
+    let told = || -> Vec<String> {
+        let story = terminal.server.story();
+        let lines = story.iter().filter_map(|it| it.split_once(" sent "));
+        lines.map(|(_, line)| line.replace('"', "")).collect()
+    };
+    wait_for(|| (told() == lines).then_some(()))
+        .ok_or_else(|| Stop::broken(format_args!("it has {:#?}", told())))
 }
 
 fn talks_with_plink(script: &Script) -> Result {
     for mode in ["-telnet", "-raw"] {
         let command = ["plink", mode, "-P", "PORT", "127.0.0.1"];
         let terminal = Terminal::start(script, &[], &command)?;
-        terminal.expect_answer("你好,珠峰来了")?;
         if mode == "-telnet" {
-            terminal.expect_told(r#"has a terminal of type "XTERM""#)?;
+            terminal.expect_negotiated()?;
+            // It offers this when the newer one has been refused.
+            terminal.expect_told("said WILL ENVIRON", 1)?;
         }
+        terminal.expect_answer("你好,珠峰来了")?;
     }
     Ok(())
 }
