@@ -39,6 +39,7 @@ programs! {
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
+    telnet_in_node_keeps_the_promises_but_those_listed = "telnet";
 }
 
 #[test]
