@@ -2,7 +2,6 @@
 
 use telnet_codec::{Verb, command};
 
-// ANCHOR: words
 pub(crate) fn verb_name(verb: Verb) -> &'static str {
     match verb {
         Verb::Will => "WILL",
@@ -54,4 +53,3 @@ pub(crate) fn command_name(byte: u8) -> String {
     };
     name.to_owned()
 }
-// ANCHOR_END: words
