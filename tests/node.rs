@@ -45,6 +45,7 @@ programs! {
     keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";
     listen_handle_in_node_keeps_the_promises_but_those_listed =
         "listen-handle";
+    telnet_in_node_keeps_the_promises_but_those_listed = "telnet";
 }
 
 #[test]

@@ -30,9 +30,9 @@ use tree::{
 /// elsewhere is for `[workspace.dependencies]` to say.
 const ARROWS: &[(&str, &[&str])] = &[
     ("labs/*", &["common"]),
-    ("labs/telnet", &["telnet"]),
-    ("labs/chat-v1", &["telnet"]),
-    ("labs/chat-v2", &["telnet"]),
+    ("labs/telnet", &["telnet-codec"]),
+    ("labs/chat-v1", &["telnet-codec"]),
+    ("labs/chat-v2", &["telnet-codec"]),
     ("crates/book", &["checks", "common"]),
     ("crates/checks", &["lan"]),
     ("crates/common", &["text"]),
@@ -140,8 +140,15 @@ fn every_member_inherits_from_the_workspace() {
 #[test]
 fn dependencies_follow_the_arrows() {
     rule("dependencies_follow_the_arrows", |tree, found| {
-        let name =
-            |file: &&File| file.folder().rsplit('/').next().map(str::to_owned);
+        let name = |file: &&File| {
+            let table = file.table();
+            let package = table.get("package").and_then(|it| it.get("name"));
+            let folder = file.folder().rsplit('/').next();
+            package
+                .and_then(Value::as_str)
+                .or(folder)
+                .map(str::to_owned)
+        };
         let ours: HashSet<String> =
             tree.members().iter().filter_map(name).collect();
         for file in tree.members() {
@@ -201,7 +208,7 @@ fn no_unwanted_crates_and_no_full_tokio() {
             for Dependency { name, value, .. } in dependencies(&file.table()) {
                 let package = value.get("package").and_then(Value::as_str);
                 let package = package.unwrap_or(&name);
-                // `crates/telnet` is ours.
+                // `telnet-codec` is ours.
                 let is_ours = value.get("path").is_some()
                     || value.get("workspace").is_some();
                 let is_unwanted = package.contains("telnet")

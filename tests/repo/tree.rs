@@ -45,9 +45,12 @@ impl Tree {
         files.filter(|file| file.path.ends_with(end)).collect()
     }
 
-    /// The manifests of the workspace's members.
+    /// The manifests of the workspace's members. What lies deeper is a
+    /// workspace of its own, for `cargo fuzz`.
     pub(crate) fn members(&self) -> Vec<&File> {
-        self.files("*/*", "/Cargo.toml")
+        let mut files = self.files("*/*", "/Cargo.toml");
+        files.retain(|file| file.path.split('/').count() <= 3);
+        files
     }
 
     /// The directories in `labs`.
@@ -59,7 +62,9 @@ impl Tree {
 }
 
 fn add_files(folder: &Path, path: &str, files: &mut Vec<File>) {
-    const NOT_OURS: &[&str] = &["target", ".git", "node_modules"];
+    // The last two hold what `cargo fuzz` has made.
+    const NOT_OURS: &[&str] =
+        &["target", ".git", "node_modules", "artifacts", "corpus"];
 
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();

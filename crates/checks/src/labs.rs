@@ -13,6 +13,7 @@ pub mod listen_handle;
 pub mod pause_resume;
 pub mod tcp_client;
 pub mod tcp_server;
+pub mod telnet;
 pub mod timeout;
 pub mod unix_socket;
 pub mod unref;

@@ -47,4 +47,5 @@ pub const LABS: &[&Lab] = &[
     &labs::unix_socket::LAB,
     &labs::listen_handle::LAB,
     &labs::is_ip::LAB,
+    &labs::telnet::LAB,
 ];

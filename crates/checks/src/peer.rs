@@ -143,6 +143,13 @@ impl Peer {
         self.send_in(bytes, Pieces::Whole)
     }
 
+    /// Sends one byte as urgent data, tcp(7).
+    pub fn send_urgent(&mut self, byte: u8) -> Result {
+        self.step(format_args!("sends {} as urgent data", shown(&[byte])));
+        SockRef::from(&self.socket).send_out_of_band(&[byte])?;
+        Ok(())
+    }
+
     /// Sends all bytes in pieces.
     pub fn send_in(&mut self, bytes: &[u8], pieces: Pieces) -> Result {
         let how = match pieces {

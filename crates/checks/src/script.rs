@@ -81,6 +81,16 @@ impl<'a> Script<'a> {
         self.start_program(self.program, setup)
     }
 
+    /// Skips the check unless this machine has a program of that name.
+    pub fn need_program(&self, name: &str) -> Result {
+        let path = env::var_os("PATH").unwrap_or_default();
+        if env::split_paths(&path).any(|it| it.join(name).is_file()) {
+            return Ok(());
+        }
+        let missing = format_args!("the program {name} is not installed");
+        Err(Stop::skipped(missing))
+    }
+
     /// Starts another program than the lab.
     pub fn start_program(
         &self,

@@ -65,6 +65,7 @@ mod imp {
 
     use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
     use rustix::pty::OpenptFlags;
+    use rustix::termios::Winsize;
     use rustix::thread::{CapabilitySet, UnshareFlags};
 
     use super::{Exit, Signal};
@@ -184,6 +185,14 @@ mod imp {
         Ok(())
     }
 
+    /// The terminal of a learner who has not touched it.
+    const SIZE: Winsize = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+
     /// Opens a terminal, gives its inner end to the command as stdin and
     /// stdout, and returns the outer end: the keyboard and the screen.
     pub(crate) fn attach_terminal(command: &mut Command) -> Result<File> {
@@ -194,6 +203,7 @@ mod imp {
             .map_err(io::Error::from)?;
         pty::grantpt(&outer).map_err(io::Error::from)?;
         pty::unlockpt(&outer).map_err(io::Error::from)?;
+        rustix::termios::tcsetwinsize(&outer, SIZE).map_err(io::Error::from)?;
         let inner = pty::ptsname(&outer, vec![]).map_err(io::Error::from)?;
         let inner = Path::new(std::ffi::OsStr::from_bytes(inner.as_bytes()));
         let inner = OpenOptions::new().read(true).write(true).open(inner)?;
