@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use sys::{
-    can_see, cpu_wanted, descriptors, free_descriptors, memory, process_tree,
-    tcp_sockets, tcp_sockets_of, unprivileged_port_start,
+    can_see, cpu_wanted, descriptors, free_descriptors, free_space, memory,
+    process_tree, tcp_sockets, tcp_sockets_of, unprivileged_port_start,
 };
 
 /// One TCP socket as the kernel sees it.
@@ -101,6 +101,7 @@ mod sys {
     use std::fs;
     use std::io::{self, Read};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::path::Path;
     use std::time::Duration;
 
     use procfs::process::{FDTarget, LimitValue, Process};
@@ -186,6 +187,12 @@ mod sys {
     pub fn cpu_wanted(pid: u32) -> Option<u64> {
         let stat = process(pid)?.schedstat().ok()?;
         Some(stat.sum_exec_runtime + stat.run_delay)
+    }
+
+    /// How many bytes the disk with this directory has room for.
+    pub fn free_space(directory: &Path) -> Option<u64> {
+        let disk = rustix::fs::statvfs(directory).ok()?;
+        Some(disk.f_bavail * disk.f_frsize)
     }
 
     /// The first port that does not need a privilege, ip(7).
@@ -333,6 +340,7 @@ mod sys {
 #[allow(missing_docs, reason = "documented above, for Linux")]
 mod sys {
     use std::collections::HashSet;
+    use std::path::Path;
 
     use super::TcpSocket;
     use crate::outcome::{Result, Stop};
@@ -366,6 +374,10 @@ mod sys {
     }
 
     pub fn cpu_wanted(_pid: u32) -> Option<u64> {
+        None
+    }
+
+    pub fn free_space(_directory: &Path) -> Option<u64> {
         None
     }
 

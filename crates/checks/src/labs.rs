@@ -7,6 +7,7 @@ pub mod close;
 pub mod getconnections;
 pub mod half_open;
 pub mod is_ip;
+pub mod pipe_to_file;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod timeout;

@@ -39,6 +39,7 @@ pub const LABS: &[&Lab] = &[
     &labs::getconnections::LAB,
     &labs::close::LAB,
     &labs::half_open::LAB,
+    &labs::pipe_to_file::LAB,
     &labs::timeout::LAB,
     &labs::unref::LAB,
     &labs::is_ip::LAB,
