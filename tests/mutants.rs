@@ -47,7 +47,8 @@ macro_rules! mutants_of {
 }
 
 mutants_of! {
-    tcp_server tcp_client getconnections close half_open timeout unref is_ip
+    tcp_server tcp_client getconnections close half_open pipe_to_file timeout
+    unref is_ip
 }
 
 fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {

@@ -38,6 +38,7 @@ programs! {
     unref_in_node_keeps_the_promises_but_those_listed = "unref";
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
+    pipe_to_file_in_node_keeps_the_promises_but_those_listed = "pipe-to-file";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
 }
 
