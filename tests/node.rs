@@ -40,6 +40,7 @@ programs! {
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     pause_resume_in_node_keeps_the_promises_but_those_listed = "pause-resume";
+    pipe_to_file_in_node_keeps_the_promises_but_those_listed = "pipe-to-file";
     timeout_in_node_keeps_the_promises_but_those_listed = "timeout";
     backpressure_in_node_keeps_the_promises_but_those_listed = "backpressure";
     keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";

@@ -75,18 +75,27 @@ const HELP = {
   ECONNREFUSED: 'nobody listens there; start the server first, and compare ' +
     'the ports',
   ECONNRESET: 'the other side ended the connection without a goodbye',
+  EDQUOT: 'your share of the disk is used up; `quota` shows it, delete ' +
+    'something',
+  EFBIG: 'the file is as large as it may be; `ulimit -f` shows the limit',
   EHOSTUNREACH: 'no such host on this network; check the address',
-  EINVAL: 'what was asked for cannot be; a listener that is handed over ' +
-    'must listen already, and be the only one',
+  EINVAL: 'that cannot be done with this; name an ordinary file, an ' +
+    'address, or a socket that listens',
+  EIO: 'the disk itself fails; `dmesg` says more',
   EISDIR: 'that is a directory; add the name of a file',
   ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
     'shorter one, or one that begins in the current directory',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',
   ENOENT: 'there is no such file or directory; check the spelling, or make ' +
     'the directory first',
-  ENOSPC: 'the disk is full',
+  ENOSPC: 'the disk is full; `df -h` shows which, delete something there',
+  ENOTDIR: 'a part of the path is a file, not a directory; check the ' +
+    'spelling',
   ENOTFOUND: SPELLING,
+  ENXIO: 'that is a socket, or a device that is not there; name an ' +
+    'ordinary file',
   EPIPE: 'the other side has closed the connection',
+  EROFS: 'that disk can only be read; name a file on another',
   ETIMEDOUT: 'nobody answered; check the address, and firewalls in between',
 };
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 pub(crate) use sys::inode_of;
 pub use sys::{
-    can_see, cpu_wanted, descriptors, file, free_descriptors, memory,
-    outlives_exec, process_tree, tcp_sockets, tcp_sockets_of, unix_sockets,
-    unix_sockets_of, unprivileged_port_start,
+    can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
+    memory, outlives_exec, process_tree, tcp_sockets, tcp_sockets_of,
+    unix_sockets, unix_sockets_of, unprivileged_port_start,
 };
 
 /// One TCP socket as the kernel sees it.
@@ -288,6 +288,12 @@ mod sys {
         Some(stat.sum_exec_runtime + stat.run_delay)
     }
 
+    /// How many bytes the disk with this directory has room for.
+    pub fn free_space(directory: &Path) -> Option<u64> {
+        let disk = rustix::fs::statvfs(directory).ok()?;
+        Some(disk.f_bavail * disk.f_frsize)
+    }
+
     /// The first port that does not need a privilege, ip(7).
     pub fn unprivileged_port_start() -> u16 {
         let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -549,6 +555,10 @@ mod sys {
     }
 
     pub fn cpu_wanted(_pid: u32) -> Option<u64> {
+        None
+    }
+
+    pub fn free_space(_directory: &Path) -> Option<u64> {
         None
     }
 

@@ -11,6 +11,7 @@ pub mod is_ip;
 pub mod keepalive;
 pub mod listen_handle;
 pub mod pause_resume;
+pub mod pipe_to_file;
 pub mod tcp_client;
 pub mod tcp_server;
 pub mod telnet;

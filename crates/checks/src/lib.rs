@@ -36,6 +36,7 @@ pub use subject::Program;
 pub const LABS: &[&Lab] = &[
     &labs::tcp_server::LAB,
     &labs::tcp_client::LAB,
+    &labs::pipe_to_file::LAB,
     &labs::pause_resume::LAB,
     &labs::backpressure::LAB,
     &labs::getconnections::LAB,

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub enum Pieces {
     Whole,
     /// One byte a write.
     EachByte,
+    /// So many bytes a write.
+    Each(usize),
     /// Cut at places drawn from a seed, so that the pieces hold now half a
     /// message, now three.
     Seeded(u64),
@@ -32,6 +35,7 @@ impl Pieces {
         match self {
             Pieces::Whole => vec![bytes],
             Pieces::EachByte => bytes.chunks(1).collect(),
+            Pieces::Each(n_bytes) => bytes.chunks(n_bytes.max(1)).collect(),
             Pieces::Seeded(seed) => {
                 let mut random = fastrand::Rng::with_seed(seed);
                 let longest = (bytes.len() / 5).max(2);
@@ -146,7 +150,7 @@ impl Peer {
     /// Sends one byte as urgent data, tcp(7).
     pub fn send_urgent(&mut self, byte: u8) -> Result {
         self.step(format_args!("sends {} as urgent data", shown(&[byte])));
-        SockRef::from(&self.socket).send_out_of_band(&[byte])?;
+        self.socket.send_out_of_band(&[byte])?;
         Ok(())
     }
 
@@ -155,6 +159,7 @@ impl Peer {
         let how = match pieces {
             Pieces::Whole => String::new(),
             Pieces::EachByte => ", byte by byte".to_owned(),
+            Pieces::Each(n_bytes) => format!(", {n_bytes} bytes a write"),
             Pieces::Seeded(seed) => {
                 format!(", in pieces (CHECKS_SEED={seed} cuts them like this)")
             }
@@ -175,6 +180,25 @@ impl Peer {
         self.step(format_args!("begins to send {} bytes", bytes.len()));
         let mut socket = self.socket.try_clone()?;
         Ok(thread::spawn(move || socket.write_all(&bytes)))
+    }
+
+    /// Sends `block` again and again, `n_bytes` in all, while the check goes on.
+    pub fn send_repeated_meanwhile(
+        &mut self,
+        block: Arc<[u8]>,
+        n_bytes: usize,
+    ) -> Result<JoinHandle<io::Result<()>>> {
+        self.step(format_args!("begins to send {n_bytes} bytes"));
+        let mut socket = self.socket.try_clone()?;
+        Ok(thread::spawn(move || {
+            let mut left = n_bytes;
+            while left > 0 {
+                let n_bytes = left.min(block.len());
+                socket.write_all(&block[..n_bytes])?;
+                left -= n_bytes;
+            }
+            Ok(())
+        }))
     }
 
     /// Waits until the program has read all that was sent to it: until it has

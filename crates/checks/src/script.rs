@@ -5,7 +5,7 @@ use std::env;
 use std::fmt::Display;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use socket2::{Domain, Socket, Type};
@@ -248,16 +248,27 @@ impl<'a> Script<'a> {
         Ok((socket, address))
     }
 
+    /// A terminal that takes a little and then nothing more, until somebody
+    /// reads its screen: a file as slow as a check wants it.
+    pub fn slow_file(&self) -> Result<SlowFile> {
+        let (screen, inner, path) = crate::sys::open_terminal()?;
+        self.steps.add(format_args!(
+            "{} is a file that takes no more until it is read",
+            path.display()
+        ));
+        Ok(SlowFile {
+            screen,
+            _inner: inner,
+            path,
+        })
+    }
+
     /// Takes the lab's default port for itself: no other check on this machine
     /// uses it meanwhile.
     pub fn reserve_default_port(&self) -> Result<SocketAddr> {
         let address = self.lab.default_address;
-        let name = format!("socket-labs-port-{}.lock", address.port());
-        let path = env::temp_dir().join(name);
-        // It may be another user's, who has made it first.
-        let file = File::open(&path).or_else(|_| File::create(&path))?;
-        file.lock()?;
-        *self.port.borrow_mut() = Some(file);
+        let turn = self.wait_for_turn(&format!("port-{}", address.port()))?;
+        *self.port.borrow_mut() = Some(turn);
         if TcpStream::connect(address).is_ok() {
             return Err(Stop::skipped(format_args!(
                 "port {} is in use by a program that no check started",
@@ -265,6 +276,16 @@ impl<'a> Script<'a> {
             )));
         }
         Ok(address)
+    }
+
+    /// Waits until no other check on this machine uses what is called so. It is
+    /// ours until the file that this returns is dropped.
+    pub fn wait_for_turn(&self, name: &str) -> Result<File> {
+        let path = env::temp_dir().join(format!("socket-labs-{name}.lock"));
+        // It may be another user's, who has made it first.
+        let file = File::open(&path).or_else(|_| File::create(&path))?;
+        file.lock()?;
+        Ok(file)
     }
 
     /// A seed for random choices, shown in the steps that use it. The variable
@@ -290,6 +311,17 @@ impl<'a> Script<'a> {
         }
         lines.join("\n")
     }
+}
+
+/// A terminal, as something to write to.
+#[derive(Debug)]
+pub struct SlowFile {
+    /// What was written to it, to be read.
+    pub screen: File,
+    /// As long as somebody has it open, the screen does not end.
+    _inner: File,
+    /// By this a program opens it.
+    pub path: PathBuf,
 }
 
 fn words(flags: &[&str]) -> Vec<String> {

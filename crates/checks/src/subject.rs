@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,6 +74,9 @@ pub struct Setup {
     pub stdin: Stdin,
     /// What it finds in `/etc/hosts`, in place of the system's.
     pub hosts: Option<String>,
+    /// The size in bytes of the disk that it finds at [`SMALL_DISK`] in its
+    /// directory, and nobody else does.
+    pub small_disk: Option<u64>,
     /// Whether the reader of its stdout goes away after the first line.
     pub one_line_reader: bool,
     /// What its parent has left open for it at descriptor 3.
@@ -82,6 +85,9 @@ pub struct Setup {
     /// process id.
     pub variables: Vec<(&'static str, String)>,
 }
+
+/// Where a small disk is, from the directory in which the program runs.
+pub const SMALL_DISK: &str = "small-disk";
 
 /// Most seconds that a subject may live.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -146,6 +152,11 @@ impl Subject {
             if setup.hosts.is_some() {
                 return Stop::skipped(format_args!(
                     "a program cannot get its own /etc/hosts here: {error}"
+                ));
+            }
+            if setup.small_disk.is_some() {
+                return Stop::skipped(format_args!(
+                    "a program cannot get a disk of its own here: {error}"
                 ));
             }
             Stop::broken(format_args!("cannot run {program}: {error}"))
@@ -238,6 +249,13 @@ impl Subject {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.borrow().id()
+    }
+
+    /// Where a check finds the file that the program finds at `path`, on a disk
+    /// of its own or not (`/proc/PID/root` in proc_pid_root(5)).
+    pub fn its_file(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Its TCP sockets, and those of the programs it started.

@@ -53,16 +53,18 @@ impl fmt::Display for Exit {
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use std::ffi::CString;
+    use std::ffi::{CString, OsStr};
     use std::fs::{self, File, OpenOptions};
     use std::io;
     use std::os::fd::{AsRawFd, OwnedFd};
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::process::CommandExt;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::{Child, Command};
     use std::sync::Arc;
 
+    use rustix::fs::{Mode, OFlags};
+    use rustix::mount::MountFlags;
     use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
     use rustix::pty::OpenptFlags;
     use rustix::termios::Winsize;
@@ -70,7 +72,7 @@ mod imp {
 
     use super::{Exit, Signal};
     use crate::outcome::Result;
-    use crate::subject::{Setup, Stdin};
+    use crate::subject::{SMALL_DISK, Setup, Stdin};
 
     /// Something open that a program can inherit.
     pub type Descriptor = Arc<OwnedFd>;
@@ -102,6 +104,10 @@ mod imp {
             }
             None => None,
         };
+        let small_disk = match setup.small_disk {
+            Some(n_bytes) => Some(SmallDisk::new(n_bytes, home)?),
+            None => None,
+        };
         let has_terminal = setup.stdin == Stdin::Terminal;
         let inherited = setup.inherited.clone();
 
@@ -121,12 +127,17 @@ mod imp {
             }
             limit(Resource::Nofile, DESCRIPTORS)?;
             limit(Resource::Core, 0)?;
-            if let Some(hosts) = &hosts {
+            if hosts.is_some() || small_disk.is_some() {
                 let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
                 // SAFETY: the child has one thread and is about to become
                 // another program; nothing here relies on what it unshares.
                 unsafe { rustix::thread::unshare_unsafe(flags)? };
+            }
+            if let Some(hosts) = &hosts {
                 rustix::mount::mount_bind(hosts.as_c_str(), c"/etc/hosts")?;
+            }
+            if let Some(small_disk) = &small_disk {
+                small_disk.mount()?;
             }
             // A learner is not root: no privileged ports, no foreign files.
             for capability in CapabilitySet::all() {
@@ -168,6 +179,53 @@ mod imp {
         }
     }
 
+    /// A file system in memory, and what its user namespace must know before a
+    /// file can be made there: who we are. All strings are made before the
+    /// fork.
+    struct SmallDisk {
+        place: CString,
+        options: CString,
+        user: String,
+        group: String,
+    }
+
+    impl SmallDisk {
+        fn new(n_bytes: u64, home: &Path) -> Result<Self> {
+            let place = home.join(SMALL_DISK);
+            fs::create_dir_all(&place)?;
+            let user = rustix::process::geteuid().as_raw();
+            let group = rustix::process::getegid().as_raw();
+            Ok(SmallDisk {
+                place: CString::new(place.as_os_str().as_bytes())
+                    .map_err(io::Error::from)?,
+                options: CString::new(format!("size={n_bytes}"))
+                    .map_err(io::Error::from)?,
+                user: format!("{user} {user} 1"),
+                group: format!("{group} {group} 1"),
+            })
+        }
+
+        /// In the child, in namespaces of its own, user_namespaces(7).
+        fn mount(&self) -> io::Result<()> {
+            for (path, text) in [
+                (c"/proc/self/setgroups", "deny"),
+                (c"/proc/self/uid_map", &self.user),
+                (c"/proc/self/gid_map", &self.group),
+            ] {
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::open(path, flags, Mode::empty())?;
+                rustix::io::write(&file, text.as_bytes())?;
+            }
+            Ok(rustix::mount::mount(
+                c"socket-labs",
+                self.place.as_c_str(),
+                c"tmpfs",
+                MountFlags::NODEV | MountFlags::NOSUID,
+                self.options.as_c_str(),
+            )?)
+        }
+    }
+
     fn limit(resource: Resource, most: u64) -> io::Result<()> {
         Ok(rustix::process::setrlimit(resource, at_most(most))?)
     }
@@ -196,6 +254,14 @@ mod imp {
     /// Opens a terminal, gives its inner end to the command as stdin and
     /// stdout, and returns the outer end: the keyboard and the screen.
     pub(crate) fn attach_terminal(command: &mut Command) -> Result<File> {
+        let (outer, inner, _) = open_terminal()?;
+        command.stdin(inner.try_clone()?).stdout(inner);
+        Ok(outer)
+    }
+
+    /// Opens a terminal: its outer end, its inner end, and the path at which a
+    /// program may open the inner end.
+    pub(crate) fn open_terminal() -> Result<(File, File, PathBuf)> {
         use rustix::pty;
 
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
@@ -205,10 +271,18 @@ mod imp {
         pty::unlockpt(&outer).map_err(io::Error::from)?;
         rustix::termios::tcsetwinsize(&outer, SIZE).map_err(io::Error::from)?;
         let inner = pty::ptsname(&outer, vec![]).map_err(io::Error::from)?;
-        let inner = Path::new(std::ffi::OsStr::from_bytes(inner.as_bytes()));
-        let inner = OpenOptions::new().read(true).write(true).open(inner)?;
-        command.stdin(inner.try_clone()?).stdout(inner);
-        Ok(outer.into())
+        let path = PathBuf::from(OsStr::from_bytes(inner.as_bytes()));
+        let mut options = OpenOptions::new();
+        let inner = options.read(true).write(true).open(&path)?;
+        Ok((outer.into(), inner, path))
+    }
+
+    /// A pipe with a name, fifo(7).
+    pub(crate) fn make_fifo(path: &Path) -> Result {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, path, FileType::Fifo, mode, 0).map_err(io::Error::from)?;
+        Ok(())
     }
 
     pub(crate) fn into_file(pipe: impl Into<OwnedFd>) -> File {
@@ -276,7 +350,7 @@ mod imp {
 mod imp {
     use std::fs::File;
     use std::io;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::{Child, Command};
 
     use super::{Exit, Signal};
@@ -294,14 +368,25 @@ mod imp {
     }
 
     pub(crate) fn confine(_: &mut Command, setup: &Setup, _: &Path) -> Result {
-        match &setup.hosts {
+        if setup.hosts.is_some() {
+            return Err(Stop::skipped("only Linux can give it /etc/hosts"));
+        }
+        match setup.small_disk {
             None => Ok(()),
-            Some(_) => Err(Stop::skipped("only Linux can give it /etc/hosts")),
+            Some(_) => Err(Stop::skipped("only Linux can give it a disk")),
         }
     }
 
     pub(crate) fn attach_terminal(_: &mut Command) -> Result<File> {
         Err(Stop::skipped("terminals are tried on Linux only"))
+    }
+
+    pub(crate) fn open_terminal() -> Result<(File, File, PathBuf)> {
+        Err(Stop::skipped("terminals are tried on Linux only"))
+    }
+
+    pub(crate) fn make_fifo(_: &Path) -> Result {
+        Err(Stop::skipped("a FIFO is tried on Linux only"))
     }
 
     #[cfg(unix)]
