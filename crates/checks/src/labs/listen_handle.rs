@@ -28,7 +28,7 @@ every_server! { lab! {
     serves_an_inherited_listener = "serves-an-inherited-listener":
         "Started with LISTEN_FDS, LISTEN_PID and a listener at descriptor 3, \
          it serves on that, tells its address, and opens no other.",
-        "systemd, systemfd and many a supervisor start a server like this.";
+        "This is how systemd, systemfd and many a supervisor start a server.";
     serves_both_versions_of_ip = "serves-both-versions-of-ip":
         "The inherited listener may be one for IPv4, for IPv6 or for both.",
         "Whoever opened it has chosen, and the server has not.";
@@ -314,7 +314,7 @@ fn under_load(
         let clients = [(); CLIENTS].map(|()| scope.spawn(come_and_go));
         let restarted = restart(&wait_until_greeted);
         is_over.store(true, Ordering::Relaxed);
-        let lost = clients.map(|client| client.join());
+        let lost = clients.map(thread::ScopedJoinHandle::join);
         restarted?;
         script.step("each of them was greeted");
         lost.into_iter().try_for_each(|client| {
