@@ -28,7 +28,7 @@ every_server! { lab! {
     serves_an_inherited_listener = "serves-an-inherited-listener":
         "Started with LISTEN_FDS, LISTEN_PID and a listener at descriptor 3, \
          it serves on that, tells its address, and opens no other.",
-        "systemd, systemfd and many a supervisor start a server like this.";
+        "This is how systemd, systemfd and many a supervisor start a server.";
     serves_both_versions_of_ip = "serves-both-versions-of-ip":
         "The inherited listener may be one for IPv4, for IPv6 or for both.",
         "Whoever opened it has chosen, and the server has not.";
