@@ -39,9 +39,11 @@ const inherited = isInherited();
 
 server.on('listening', () => {
   const { address, port } = server.address();
-  story(`listening on ${showAddress(address, port)}`);
   const how = inherited ? 'an inherited' : 'a new';
-  story(`process ${process.pid} serves on ${how} listener`);
+  // In one piece: `| head -1` is to see a server, and not one that ends because
+  // nobody reads its second line.
+  story(`listening on ${showAddress(address, port)}\n` +
+    `process ${process.pid} serves on ${how} listener`);
   warnUnlessLoopback({ address, port });
 });
 server.on('error', (error) => {

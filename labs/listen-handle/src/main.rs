@@ -94,8 +94,12 @@ async fn run(
     };
     let mut hangup = handle::Hangup::new()?;
     let address = listener.local_addr()?;
-    story!("listening on {address}");
-    story!("process {} serves on {how} listener", process::id());
+    // In one piece: `| head -1` is to see a server, and not one that ends because
+    // nobody reads its second line.
+    story!(
+        "listening on {address}\nprocess {} serves on {how} listener",
+        process::id()
+    );
     if !address.ip().is_loopback() {
         warn!(%address, "everybody who can reach this machine can connect");
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -314,7 +314,7 @@ fn under_load(
         let clients = [(); CLIENTS].map(|()| scope.spawn(come_and_go));
         let restarted = restart(&wait_until_greeted);
         is_over.store(true, Ordering::Relaxed);
-        let lost = clients.map(thread::ScopedJoinHandle::join);
+        let lost = clients.map(ScopedJoinHandle::join);
         restarted?;
         script.step("each of them was greeted");
         lost.into_iter().try_for_each(|client| {
