@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::env;
 use std::fmt::Display;
 use std::fs::File;
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use crate::outcome::{Result, Stop};
 use crate::peer::{Peer, Server};
 use crate::promise::Lab;
 use crate::subject::{Program, Setup, Subject};
+use crate::wait::wait_for;
 
 /// What has been done so far, one line a step.
 #[derive(Debug, Clone, Default)]
@@ -195,6 +197,7 @@ impl<'a> Script<'a> {
     /// reads its screen: a file as slow as a check wants it.
     pub fn slow_file(&self) -> Result<SlowFile> {
         let (screen, inner, path) = crate::sys::open_terminal()?;
+        crate::sys::set_nonblocking(&screen)?;
         self.steps.add(format_args!(
             "{} is a file that takes no more until it is read",
             path.display()
@@ -259,12 +262,27 @@ impl<'a> Script<'a> {
 /// A terminal, as something to write to.
 #[derive(Debug)]
 pub struct SlowFile {
-    /// What was written to it, to be read.
-    pub screen: File,
+    /// Where that is read which was written to it.
+    screen: File,
     /// As long as somebody has it open, the screen does not end.
     _inner: File,
     /// By this a program opens it.
     pub path: PathBuf,
+}
+
+impl SlowFile {
+    /// Reads so many bytes of what was written to it.
+    pub fn read(&mut self, n_bytes: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; n_bytes];
+        let mut n_read = 0;
+        while n_read < n_bytes {
+            let read = || self.screen.read(&mut bytes[n_read..]).ok();
+            n_read += wait_for(read).ok_or_else(|| {
+                Stop::broken(format_args!("only {n_read} bytes were written"))
+            })?;
+        }
+        Ok(bytes)
+    }
 }
 
 fn words(flags: &[&str]) -> Vec<String> {
