@@ -8,6 +8,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -16,7 +18,7 @@ use crate::outcome::{Result, Stop};
 use crate::peer::{Peer, Server};
 use crate::promise::Lab;
 use crate::subject::{Program, Setup, Subject};
-use crate::wait::wait_for;
+use crate::wait::patience;
 
 /// What has been done so far, one line a step.
 #[derive(Debug, Clone, Default)]
@@ -164,7 +166,7 @@ impl<'a> Script<'a> {
     pub fn expect_refused(&self, address: SocketAddr) -> Result {
         self.steps
             .add(format_args!("a client of {address} is refused"));
-        match TcpStream::connect_timeout(&address, crate::wait::patience()) {
+        match TcpStream::connect_timeout(&address, patience()) {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Ok(())
             }
@@ -197,7 +199,6 @@ impl<'a> Script<'a> {
     /// reads its screen: a file as slow as a check wants it.
     pub fn slow_file(&self) -> Result<SlowFile> {
         let (screen, inner, path) = crate::sys::open_terminal()?;
-        crate::sys::set_nonblocking(&screen)?;
         self.steps.add(format_args!(
             "{} is a file that takes no more until it is read",
             path.display()
@@ -273,13 +274,31 @@ pub struct SlowFile {
 impl SlowFile {
     /// Reads so many bytes of what was written to it.
     pub fn read(&mut self, n_bytes: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; n_bytes];
-        let mut n_read = 0;
-        while n_read < n_bytes {
-            let read = || self.screen.read(&mut bytes[n_read..]).ok();
-            n_read += wait_for(read).ok_or_else(|| {
+        let mut screen = self.screen.try_clone()?;
+        let (chunks, received) = mpsc::channel();
+        // A thread of its own can wait without a deadline: at the latest it
+        // ends when nobody has the terminal open any more.
+        thread::spawn(move || {
+            let mut left = n_bytes;
+            let mut buffer = vec![0; 64 * 1024];
+            while left > 0 {
+                let most = left.min(buffer.len());
+                let Ok(n_bytes) = screen.read(&mut buffer[..most]) else {
+                    break;
+                };
+                left -= n_bytes;
+                if chunks.send(buffer[..n_bytes].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut bytes = Vec::new();
+        while bytes.len() < n_bytes {
+            let chunk = received.recv_timeout(patience()).map_err(|_| {
+                let n_read = bytes.len();
                 Stop::broken(format_args!("only {n_read} bytes were written"))
             })?;
+            bytes.extend(chunk);
         }
         Ok(bytes)
     }

@@ -230,14 +230,6 @@ mod imp {
         Ok((outer.into(), inner, path))
     }
 
-    /// Reading from it never waits.
-    pub(crate) fn set_nonblocking(file: &File) -> Result {
-        let flags = rustix::fs::fcntl_getfl(file).map_err(io::Error::from)?;
-        rustix::fs::fcntl_setfl(file, flags | OFlags::NONBLOCK)
-            .map_err(io::Error::from)?;
-        Ok(())
-    }
-
     /// A pipe with a name, fifo(7).
     pub(crate) fn make_fifo(path: &Path) -> Result {
         use rustix::fs::{CWD, FileType, mknodat};
@@ -332,10 +324,6 @@ mod imp {
     }
 
     pub(crate) fn open_terminal() -> Result<(File, File, PathBuf)> {
-        Err(Stop::skipped("terminals are tried on Linux only"))
-    }
-
-    pub(crate) fn set_nonblocking(_: &File) -> Result {
         Err(Stop::skipped("terminals are tried on Linux only"))
     }
 
