@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::env;
 use std::fmt::Display;
 use std::fs::File;
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -16,7 +19,7 @@ use crate::outcome::{Result, Stop};
 use crate::peer::{Peer, Server};
 use crate::promise::Lab;
 use crate::subject::{Program, Setup, Subject};
-use crate::wait::wait_for;
+use crate::wait::{patience, wait_for};
 
 /// What has been done so far, one line a step.
 #[derive(Debug, Clone, Default)]
@@ -219,7 +222,7 @@ impl<'a> Script<'a> {
     pub fn expect_refused(&self, address: SocketAddr) -> Result {
         self.steps
             .add(format_args!("a client of {address} is refused"));
-        match TcpStream::connect_timeout(&address, crate::wait::patience()) {
+        match TcpStream::connect_timeout(&address, patience()) {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Ok(())
             }
@@ -316,12 +319,45 @@ impl<'a> Script<'a> {
 /// A terminal, as something to write to.
 #[derive(Debug)]
 pub struct SlowFile {
-    /// What was written to it, to be read.
-    pub screen: File,
+    /// Where that is read which was written to it.
+    screen: File,
     /// As long as somebody has it open, the screen does not end.
     _inner: File,
     /// By this a program opens it.
     pub path: PathBuf,
+}
+
+impl SlowFile {
+    /// Reads so many bytes of what was written to it.
+    pub fn read(&mut self, n_bytes: usize) -> Result<Vec<u8>> {
+        let mut screen = self.screen.try_clone()?;
+        let (chunks, received) = mpsc::channel();
+        // A thread of its own can wait without a deadline: at the latest it
+        // ends when nobody has the terminal open any more.
+        thread::spawn(move || {
+            let mut left = n_bytes;
+            let mut buffer = vec![0; 64 * 1024];
+            while left > 0 {
+                let most = left.min(buffer.len());
+                let Ok(n_bytes) = screen.read(&mut buffer[..most]) else {
+                    break;
+                };
+                left -= n_bytes;
+                if chunks.send(buffer[..n_bytes].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut bytes = Vec::new();
+        while bytes.len() < n_bytes {
+            let chunk = received.recv_timeout(patience()).map_err(|_| {
+                let n_read = bytes.len();
+                Stop::broken(format_args!("only {n_read} bytes were written"))
+            })?;
+            bytes.extend(chunk);
+        }
+        Ok(bytes)
+    }
 }
 
 fn words(flags: &[&str]) -> Vec<String> {
