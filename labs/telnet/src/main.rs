@@ -12,8 +12,9 @@
 //! terminal 2   telnet 127.0.0.1 8080      (or: plink -telnet -P 8080 127.0.0.1)
 //! ```
 //!
-//! Type a line, then press Ctrl-C, and watch terminal 1. Then, in [`converse`],
-//! do not answer what the client negotiates, and press Ctrl-C again.
+//! Type a line, then press Ctrl-C, and watch terminal 1. Then, in
+//! [`converse::converse`], answer nothing that the client negotiates, and press
+//! Ctrl-C again.
 //!
 //! [`set_out_of_band_inline`]: socket2::Socket::set_out_of_band_inline
 
