@@ -2,6 +2,8 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::net::SocketAddr;
+//!
 //! use lan::Lan;
 //! use socket2::{Domain, Type};
 //!
@@ -12,7 +14,7 @@
 //! a.command("nc").args(["-l", "7000"]).spawn()?;
 //! // A socket on another, in the hands of this program:
 //! let socket = b.socket(Domain::IPV4, Type::STREAM, None)?;
-//! socket.connect(&(a.ipv4(), 7000).into())?;
+//! socket.connect(&SocketAddr::from((a.ipv4(), 7000)).into())?;
 //! // And the cable of the first is pulled out of the switch.
 //! lan.cut("a")?;
 //! # Ok(())

@@ -18,7 +18,9 @@ use rustix::net::{
 /// Longest wait for a cable to carry, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-// What is missing in libc: <linux/veth.h>, <linux/if_link.h>, <linux/if.h>.
+// What is missing in libc, or has another type there.
+const AF_BRIDGE: u8 = 7;
+const NLA_F_NESTED: u16 = 1 << 15;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_STATE: u16 = 1;
@@ -128,13 +130,14 @@ impl Netlink {
             BR_STATE_DISABLED
         };
         let index = self.interface(port)?.index;
-        let mut message = Message::new_link(index, true);
+        let mut message = Message::new(libc::RTM_SETLINK);
         message.flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK);
-        message.nest(libc::IFLA_LINKINFO, |info| {
-            info.text(libc::IFLA_INFO_SLAVE_KIND, "bridge");
-            info.nest(libc::IFLA_INFO_SLAVE_DATA, |data| {
-                data.attribute(IFLA_BRPORT_STATE, &[state]);
-            });
+        let mut header = link_header(index, false);
+        // It is for the bridge, not for the interface.
+        header[0] = AF_BRIDGE;
+        message.bytes.extend(header);
+        message.nest(libc::IFLA_PROTINFO | NLA_F_NESTED, |port| {
+            port.attribute(IFLA_BRPORT_STATE, &[state]);
         });
         self.ask(message).map(drop)
     }
