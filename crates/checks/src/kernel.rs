@@ -9,10 +9,22 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::outcome::Result;
+
 pub use sys::{
     can_see, cpu_wanted, descriptors, free_descriptors, memory, process_tree,
-    tcp_sockets, tcp_sockets_of, unprivileged_port_start,
+    tcp_sockets_of_on, tcp_sockets_on, unprivileged_port_start,
 };
+
+/// Every TCP socket of this machine's network, save those in TIME-WAIT.
+pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    tcp_sockets_on(&[])
+}
+
+/// The TCP sockets that these processes hold in this machine's network.
+pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+    tcp_sockets_of_on(pids, &[])
+}
 
 /// One TCP socket as the kernel sees it.
 #[derive(Debug, Clone)]
@@ -103,6 +115,7 @@ mod sys {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::time::Duration;
 
+    use lan::Host;
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
@@ -111,24 +124,42 @@ mod sys {
 
     /// Whether this system shows what the checks need to see.
     pub fn can_see() -> Result {
-        tcp_sockets().map(drop)
+        tcp_sockets_on(&[]).map(drop)
     }
 
-    /// Every TCP socket of this network namespace, save those in TIME-WAIT.
-    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    /// Every TCP socket of these hosts, or of this machine's network if there
+    /// are none, save those in TIME-WAIT.
+    pub fn tcp_sockets_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
+        let domain = Domain::from(AF_NETLINK);
+        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
         let mut sockets = Vec::new();
-        for family in [AF_INET, AF_INET6] {
-            dump(family, &mut sockets).map_err(|error| {
-                Stop::skipped(format_args!(
-                    "the kernel does not show its sockets (sock_diag): {error}"
-                ))
-            })?;
-        }
+        let mut all = || -> io::Result<()> {
+            for family in [AF_INET, AF_INET6] {
+                if hosts.is_empty() {
+                    let netlink = Socket::new(domain, Type::DGRAM, protocol)?;
+                    dump(netlink, family, &mut sockets)?;
+                }
+                for host in hosts {
+                    let netlink = host.socket(domain, Type::DGRAM, protocol)?;
+                    dump(netlink, family, &mut sockets)?;
+                }
+            }
+            Ok(())
+        };
+        all().map_err(|error| {
+            Stop::skipped(format_args!(
+                "the kernel does not show its sockets (sock_diag): {error}"
+            ))
+        })?;
         Ok(sockets)
     }
 
-    /// The TCP sockets that these processes hold.
-    pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+    /// The TCP sockets that these processes hold on these hosts, or in this
+    /// machine's network.
+    pub fn tcp_sockets_of_on(
+        pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
         let mut inodes = HashSet::new();
         for process in pids.iter().filter_map(|pid| process(*pid)) {
             let Ok(descriptors) = process.fd() else {
@@ -141,7 +172,7 @@ mod sys {
                 },
             ));
         }
-        let mut sockets = tcp_sockets()?;
+        let mut sockets = tcp_sockets_on(hosts)?;
         sockets.retain(|socket| inodes.contains(&socket.inode.into()));
         Ok(sockets)
     }
@@ -212,12 +243,12 @@ mod sys {
     const ALL_STATES_BUT_TIME_WAIT: u32 = 0xfff & !(1 << 6);
 
     /// Asks for all sockets of a family, and reads the answers to the last.
-    fn dump(family: u8, sockets: &mut Vec<TcpSocket>) -> io::Result<()> {
-        let mut netlink = Socket::new(
-            Domain::from(AF_NETLINK),
-            Type::DGRAM,
-            Some(Protocol::from(NETLINK_SOCK_DIAG)),
-        )?;
+    /// They are those of the network to which the netlink socket belongs.
+    fn dump(
+        mut netlink: Socket,
+        family: u8,
+        sockets: &mut Vec<TcpSocket>,
+    ) -> io::Result<()> {
         // nlmsghdr: length, type, flags, sequence number, port.
         let mut request = Vec::with_capacity(72);
         request.extend(72_u32.to_ne_bytes());
@@ -334,6 +365,8 @@ mod sys {
 mod sys {
     use std::collections::HashSet;
 
+    use lan::Host;
+
     use super::TcpSocket;
     use crate::outcome::{Result, Stop};
 
@@ -341,12 +374,15 @@ mod sys {
         Err(Stop::skipped("only Linux shows whose socket it is"))
     }
 
-    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    pub fn tcp_sockets_on(_hosts: &[Host]) -> Result<Vec<TcpSocket>> {
         Err(Stop::skipped("only Linux shows whose socket it is"))
     }
 
-    pub fn tcp_sockets_of(_pids: &[u32]) -> Result<Vec<TcpSocket>> {
-        tcp_sockets()
+    pub fn tcp_sockets_of_on(
+        _pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_on(hosts)
     }
 
     pub fn process_tree(root: u32) -> Vec<u32> {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use lan::Host;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::bytes::{difference, shown};
@@ -63,7 +64,18 @@ pub struct Peer {
     socket: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
+    /// Where both ends are, unless in this machine's own network.
+    hosts: Vec<Host>,
     steps: Steps,
+}
+
+/// Makes a socket, on a host if one is given.
+fn socket_for(address: SocketAddr, host: Option<&Host>) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    match host {
+        Some(host) => host.socket(domain, Type::STREAM, None),
+        None => Socket::new(domain, Type::STREAM, None),
+    }
 }
 
 impl Peer {
@@ -74,17 +86,34 @@ impl Peer {
         name: &str,
         steps: Steps,
     ) -> Result<Self> {
-        let socket =
-            Socket::new(Domain::for_address(remote), Type::STREAM, None)?;
+        let socket = socket_for(remote, None)?;
         if let Some(n_bytes) = receive_buffer {
             // Before connect: the window is agreed on in the handshake.
             socket.set_recv_buffer_size(n_bytes)?;
         }
         socket.connect_timeout(&remote.into(), patience())?;
-        Self::new(socket.into(), name, steps)
+        Self::new(socket.into(), Vec::new(), name, steps)
     }
 
-    fn new(socket: TcpStream, name: &str, steps: Steps) -> Result<Self> {
+    /// Connects from a host; the other end is on one of `hosts`.
+    pub(crate) fn connect_from(
+        host: &Host,
+        hosts: Vec<Host>,
+        remote: SocketAddr,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = socket_for(remote, Some(host))?;
+        socket.connect_timeout(&remote.into(), patience())?;
+        Self::new(socket.into(), hosts, name, steps)
+    }
+
+    fn new(
+        socket: TcpStream,
+        hosts: Vec<Host>,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
         // Every write leaves at once, so that pieces stay pieces.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(patience()))?;
@@ -92,6 +121,7 @@ impl Peer {
             name: name.to_owned(),
             local: socket.local_addr()?,
             remote: socket.peer_addr()?,
+            hosts,
             socket,
             steps,
         })
@@ -149,7 +179,7 @@ impl Peer {
     /// left this peer's send queue and the program's receive queue.
     pub fn wait_until_read(&self) -> Result {
         self.step("waits until all it sent has been read");
-        let empty = || match kernel::tcp_sockets() {
+        let empty = || match kernel::tcp_sockets_on(&self.hosts) {
             Err(error) => Some(Err(error)),
             Ok(sockets) => {
                 let ends = (self.local, self.remote);
@@ -183,14 +213,14 @@ impl Peer {
     /// The program's end of this connection, if the kernel still has it.
     pub fn other_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.remote, self.local);
-        let sockets = kernel::tcp_sockets()?;
+        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
     /// Its own end of this connection, if the kernel still has it.
     pub fn this_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.local, self.remote);
-        let sockets = kernel::tcp_sockets()?;
+        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
@@ -347,6 +377,7 @@ fn why_no_more(ended: io::Result<usize>) -> String {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    hosts: Vec<Host>,
     steps: Steps,
 }
 
@@ -357,8 +388,29 @@ impl Server {
         backlog: i32,
         steps: Steps,
     ) -> Result<Self> {
-        let socket =
-            Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let socket = socket_for(address, None)?;
+        Self::new(socket, address, backlog, steps)
+    }
+
+    /// Listens on a host; who connects is on one of `hosts`.
+    pub(crate) fn listen_on(
+        host: &Host,
+        hosts: Vec<Host>,
+        address: SocketAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = socket_for(address, Some(host))?;
+        let server = Self::new(socket, address, backlog, steps)?;
+        Ok(Server { hosts, ..server })
+    }
+
+    fn new(
+        socket: Socket,
+        address: SocketAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
         // A port whose last connections are in TIME-WAIT is free for us.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
@@ -366,7 +418,11 @@ impl Server {
         socket.listen(backlog)?;
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        Ok(Server { listener, steps })
+        Ok(Server {
+            listener,
+            hosts: Vec::new(),
+            steps,
+        })
     }
 
     /// Where it listens.
@@ -381,6 +437,6 @@ impl Server {
         let (socket, _) = wait_for(|| self.listener.accept().ok())
             .ok_or_else(|| Stop::broken("it does not connect"))?;
         socket.set_nonblocking(false)?;
-        Peer::new(socket, name, self.steps.clone())
+        Peer::new(socket, self.hosts.clone(), name, self.steps.clone())
     }
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lan::Host;
+
 use crate::kernel::{self, TcpSocket, TcpState};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
@@ -76,6 +78,8 @@ pub struct Setup {
     pub hosts: Option<String>,
     /// Whether the reader of its stdout goes away after the first line.
     pub one_line_reader: bool,
+    /// The host of a private network on which it runs.
+    pub host: Option<Host>,
 }
 
 /// Most seconds that a subject may live.
@@ -95,6 +99,7 @@ pub struct Subject {
     stdout: Arc<Output>,
     stderr: Arc<Output>,
     address: Cell<Option<SocketAddr>>,
+    host: Option<Host>,
     guard: Guard,
     steps: Steps,
 }
@@ -110,7 +115,13 @@ impl Subject {
         let Some((file, arguments)) = program.words.split_first() else {
             return Err(Stop::broken("no program was given"));
         };
-        let mut command = Command::new(file);
+        let mut command = match &setup.host {
+            Some(_) if setup.hosts.is_some() => {
+                return Err(Stop::broken("no host has its own /etc/hosts"));
+            }
+            Some(host) => host.command(file),
+            None => Command::new(file),
+        };
         command.args(arguments).args(&setup.flags).current_dir(home);
         command.env_clear().env("HOME", home).env("TZ", "UTC");
         command.env("LANG", "C.UTF-8").env("TERM", "xterm");
@@ -156,6 +167,7 @@ impl Subject {
             stdout,
             stderr,
             address: Cell::new(None),
+            host: setup.host.clone(),
             guard,
             steps,
         })
@@ -206,7 +218,7 @@ impl Subject {
                 own.local
             ));
         }
-        let all = listeners(kernel::tcp_sockets());
+        let all = listeners(kernel::tcp_sockets_on(self.host.as_slice()));
         if all.iter().any(|socket| socket.local == wanted) {
             return Stop::broken(format_args!(
                 "it does not listen; another program holds {wanted}"
@@ -229,7 +241,8 @@ impl Subject {
 
     /// Its TCP sockets, and those of the programs it started.
     pub fn sockets(&self) -> Result<Vec<TcpSocket>> {
-        kernel::tcp_sockets_of(&kernel::process_tree(self.pid()))
+        let pids = kernel::process_tree(self.pid());
+        kernel::tcp_sockets_of_on(&pids, self.host.as_slice())
     }
 
     /// Lets it open only so many more file descriptors (RLIMIT_NOFILE).

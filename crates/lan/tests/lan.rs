@@ -1,6 +1,10 @@
 //! A private network is like one of real computers and cables.
 
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "these are tests; clippy.toml exempts only the functions marked so"
+)]
 
 use std::env;
 use std::fs;
