@@ -187,6 +187,7 @@ impl Network {
         })
     }
 
+    // ANCHOR: within
     /// Does something in the namespace of a host, and comes back.
     fn within<T>(
         &self,
@@ -198,6 +199,7 @@ impl Network {
         go_into(self.room.as_fd())?;
         result
     }
+    // ANCHOR_END: within
 
     /// `ready`, and under which descriptors the hosts' namespaces are open.
     fn ready(&self) -> String {
@@ -243,7 +245,7 @@ impl Network {
     }
 
     /// Ends all programs that run on a host, and what they start meanwhile.
-    fn end_programs(&self) {
+    fn end_programs(self) {
         let names: Vec<_> = self
             .hosts
             .iter()
@@ -252,6 +254,8 @@ impl Network {
                 fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()
             })
             .collect();
+        // Nobody comes in from now on.
+        drop(self);
         let is_on_a_host = |pid: Pid| {
             let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
             fs::read_link(path).is_ok_and(|name| names.contains(&name))

@@ -16,6 +16,7 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 /// In the user namespace we are who we were, and have every capability, over
 /// what belongs to it alone: not over a file, not over the machine's network,
 /// but over our own.
+// ANCHOR: enter_new
 pub(crate) fn enter_new() -> io::Result<()> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
@@ -25,6 +26,7 @@ pub(crate) fn enter_new() -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
     fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))
 }
+// ANCHOR_END: enter_new
 
 /// Makes another network namespace, and goes into it.
 pub(crate) fn new_network() -> io::Result<File> {
@@ -56,12 +58,18 @@ pub(crate) fn go_into(network: BorrowedFd<'_>) -> io::Result<()> {
 pub fn enter(keeper: u32, descriptor: i32, command: &mut Command) -> io::Error {
     let enter = || -> io::Result<()> {
         let user = File::open(format!("/proc/{keeper}/ns/user"))?;
-        let network = File::open(format!("/proc/{keeper}/fd/{descriptor}"))?;
+        let door = format!("/proc/{keeper}/fd/{descriptor}");
+        let network = File::open(&door)?;
         // Death with the parent must not be forgotten on the way.
         let death = rustix::process::parent_process_death_signal()?;
         let kind = Some(LinkNameSpaceType::User);
         rustix::thread::move_into_link_name_space(user.as_fd(), kind)?;
         go_into(network.as_fd())?;
+        // The keeper shuts the doors before it ends who is inside. So if this
+        // one is still open, it will see us.
+        if fs::read_link(door)? != fs::read_link("/proc/thread-self/ns/net")? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         give_up_power()?;
         Ok(rustix::process::set_parent_process_death_signal(death)?)
     };
