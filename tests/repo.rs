@@ -57,6 +57,7 @@ const OTHER_CHAPTERS: &[&str] = &[
     "debugging.md",
     "introduction.md",
     "life.md",
+    "network.md",
     "streams.md",
     "using.md",
 ];

@@ -10,12 +10,24 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::outcome::Result;
+
 pub(crate) use sys::inode_of;
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
-    memory, outlives_exec, process_tree, tcp_sockets, tcp_sockets_of,
+    memory, outlives_exec, process_tree, tcp_sockets_of_on, tcp_sockets_on,
     unix_sockets, unix_sockets_of, unprivileged_port_start,
 };
+
+/// Every TCP socket of this machine's network, save those in TIME-WAIT.
+pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    tcp_sockets_on(&[])
+}
+
+/// The TCP sockets that these processes hold in this machine's network.
+pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+    tcp_sockets_of_on(pids, &[])
+}
 
 /// One TCP socket as the kernel sees it.
 #[derive(Debug, Clone)]
@@ -146,6 +158,7 @@ mod sys {
     use std::path::Path;
     use std::time::Duration;
 
+    use lan::Host;
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
@@ -154,28 +167,53 @@ mod sys {
 
     /// Whether this system shows what the checks need to see.
     pub fn can_see() -> Result {
-        tcp_sockets().map(drop)
+        tcp_sockets_on(&[]).map(drop)
     }
 
-    /// Every TCP socket of this network namespace, save those in TIME-WAIT.
-    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    /// Every TCP socket of these hosts, or of this machine's network if there
+    /// are none, save those in TIME-WAIT.
+    pub fn tcp_sockets_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
+        let domain = Domain::from(AF_NETLINK);
+        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
         let mut sockets = Vec::new();
-        for family in [AF_INET, AF_INET6] {
-            // inet_diag_req_v2: family, protocol, extensions, states, no
-            // address.
-            let extensions = 1 << (INET_DIAG_INFO - 1);
-            let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
-            wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
-            wanted.extend([0; 48]);
-            dump(&wanted, |message| sockets.extend(socket(message)))?;
-        }
+        let extensions = 1 << (INET_DIAG_INFO - 1);
+        let mut all = || -> io::Result<()> {
+            for family in [AF_INET, AF_INET6] {
+                // inet_diag_req_v2: family, protocol, extensions, states, no
+                // address.
+                let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
+                wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+                wanted.extend([0; 48]);
+                let mut each = |message: &[u8]| sockets.extend(socket(message));
+                if hosts.is_empty() {
+                    let netlink = Socket::new(domain, Type::DGRAM, protocol)?;
+                    ask(netlink, &wanted, &mut each)?;
+                }
+                for host in hosts {
+                    let netlink = host.socket(domain, Type::DGRAM, protocol)?;
+                    ask(netlink, &wanted, &mut each)?;
+                }
+            }
+            Ok(())
+        };
+        all().map_err(|error| unseen(&error))?;
         Ok(sockets)
     }
 
-    /// The TCP sockets that these processes hold.
-    pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
+    fn unseen(error: &io::Error) -> Stop {
+        Stop::skipped(format_args!(
+            "the kernel does not show its sockets (sock_diag): {error}"
+        ))
+    }
+
+    /// The TCP sockets that these processes hold on these hosts, or in this
+    /// machine's network.
+    pub fn tcp_sockets_of_on(
+        pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
         let inodes = inodes_of(pids);
-        let mut sockets = tcp_sockets()?;
+        let mut sockets = tcp_sockets_on(hosts)?;
         sockets.retain(|socket| inodes.contains(&socket.inode.into()));
         Ok(sockets)
     }
@@ -190,7 +228,12 @@ mod sys {
         wanted.extend(UDIAG_SHOW_VFS_PEER_RQLEN.to_ne_bytes());
         wanted.extend([0; 8]);
         let mut sockets = Vec::new();
-        dump(&wanted, |message| sockets.extend(unix_socket(message)))?;
+        let domain = Domain::from(AF_NETLINK);
+        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
+        let all = Socket::new(domain, Type::DGRAM, protocol).and_then(|it| {
+            ask(it, &wanted, |message| sockets.extend(unix_socket(message)))
+        });
+        all.map_err(|error| unseen(&error))?;
         Ok(sockets)
     }
 
@@ -327,21 +370,13 @@ mod sys {
     const UNIX_DIAG_PEER: u16 = 2;
     const UNIX_DIAG_RQLEN: u16 = 4;
 
-    fn dump(wanted: &[u8], each: impl FnMut(&[u8])) -> Result {
-        ask(wanted, each).map_err(|error| {
-            Stop::skipped(format_args!(
-                "the kernel does not show its sockets (sock_diag): {error}"
-            ))
-        })
-    }
-
-    /// Asks for the sockets wanted, and reads the answers to the last.
-    fn ask(wanted: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        let mut netlink = Socket::new(
-            Domain::from(AF_NETLINK),
-            Type::DGRAM,
-            Some(Protocol::from(NETLINK_SOCK_DIAG)),
-        )?;
+    /// Asks for the sockets wanted, and reads the answers to the last. They are
+    /// those of the network to which the netlink socket belongs.
+    fn ask(
+        mut netlink: Socket,
+        wanted: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         // nlmsghdr: length, type, flags, sequence number, port.
         let length = 16 + wanted.len() as u32;
         let mut request = length.to_ne_bytes().to_vec();
@@ -503,6 +538,8 @@ mod sys {
     use std::collections::HashSet;
     use std::path::Path;
 
+    use lan::Host;
+
     use super::{File, TcpSocket, UnixSocket};
     use crate::outcome::{Result, Stop};
 
@@ -510,12 +547,15 @@ mod sys {
         Err(Stop::skipped("only Linux shows whose socket it is"))
     }
 
-    pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
+    pub fn tcp_sockets_on(_hosts: &[Host]) -> Result<Vec<TcpSocket>> {
         Err(Stop::skipped("only Linux shows whose socket it is"))
     }
 
-    pub fn tcp_sockets_of(_pids: &[u32]) -> Result<Vec<TcpSocket>> {
-        tcp_sockets()
+    pub fn tcp_sockets_of_on(
+        _pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_on(hosts)
     }
 
     pub fn unix_sockets() -> Result<Vec<UnixSocket>> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use lan::Host;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::bytes::{difference, shown};
@@ -70,12 +71,23 @@ pub struct Peer {
     local: SocketAddr,
     remote: SocketAddr,
     is_tcp: bool,
+    /// Where both ends are, unless in this machine's own network.
+    hosts: Vec<Host>,
     steps: Steps,
 }
 
 /// What a Unix socket has in place of an address and a port.
 const NO_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Makes a socket, on a host if one is given.
+fn socket_for(address: SocketAddr, host: Option<&Host>) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    match host {
+        Some(host) => host.socket(domain, Type::STREAM, None),
+        None => Socket::new(domain, Type::STREAM, None),
+    }
+}
 
 impl Peer {
     /// Connects; `receive_buffer` in bytes, where it must be tiny.
@@ -85,14 +97,26 @@ impl Peer {
         name: &str,
         steps: Steps,
     ) -> Result<Self> {
-        let socket =
-            Socket::new(Domain::for_address(remote), Type::STREAM, None)?;
+        let socket = socket_for(remote, None)?;
         if let Some(n_bytes) = receive_buffer {
             // Before connect: the window is agreed on in the handshake.
             socket.set_recv_buffer_size(n_bytes)?;
         }
         socket.connect_timeout(&remote.into(), patience())?;
-        Self::new(socket, name, steps)
+        Self::new(socket, Vec::new(), name, steps)
+    }
+
+    /// Connects from a host; the other end is on one of `hosts`.
+    pub(crate) fn connect_from(
+        host: &Host,
+        hosts: Vec<Host>,
+        remote: SocketAddr,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = socket_for(remote, Some(host))?;
+        socket.connect_timeout(&remote.into(), patience())?;
+        Self::new(socket, hosts, name, steps)
     }
 
     /// Connects to the Unix socket of this file.
@@ -105,10 +129,15 @@ impl Peer {
         // It would wait as long as the queue of the server is full.
         socket.set_write_timeout(Some(patience()))?;
         socket.connect(&SockAddr::unix(path)?)?;
-        Self::new(socket, name, steps)
+        Self::new(socket, Vec::new(), name, steps)
     }
 
-    fn new(socket: Socket, name: &str, steps: Steps) -> Result<Self> {
+    fn new(
+        socket: Socket,
+        hosts: Vec<Host>,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
         let local = socket.local_addr()?.as_socket();
         let remote = socket.peer_addr()?.as_socket();
         if local.is_some() {
@@ -121,6 +150,7 @@ impl Peer {
             local: local.unwrap_or(NO_ADDRESS),
             remote: remote.unwrap_or(NO_ADDRESS),
             is_tcp: local.is_some(),
+            hosts,
             socket,
             steps,
         })
@@ -257,14 +287,14 @@ impl Peer {
     /// The program's end of this TCP connection, if the kernel still has it.
     pub fn other_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.remote, self.local);
-        let sockets = kernel::tcp_sockets()?;
+        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
     /// Its own end of this TCP connection, if the kernel still has it.
     pub fn this_end(&self) -> Result<Option<TcpSocket>> {
         let ends = (self.local, self.remote);
-        let sockets = kernel::tcp_sockets()?;
+        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
         Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
     }
 
@@ -458,6 +488,7 @@ fn why_no_more(ended: io::Result<usize>) -> String {
 #[derive(Debug)]
 pub struct Server {
     listener: Socket,
+    hosts: Vec<Host>,
     steps: Steps,
 }
 
@@ -468,8 +499,29 @@ impl Server {
         backlog: i32,
         steps: Steps,
     ) -> Result<Self> {
-        let socket =
-            Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let socket = socket_for(address, None)?;
+        Self::new(socket, address, backlog, steps)
+    }
+
+    /// Listens on a host; who connects is on one of `hosts`.
+    pub(crate) fn listen_on(
+        host: &Host,
+        hosts: Vec<Host>,
+        address: SocketAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
+        let socket = socket_for(address, Some(host))?;
+        let server = Self::new(socket, address, backlog, steps)?;
+        Ok(Server { hosts, ..server })
+    }
+
+    fn new(
+        socket: Socket,
+        address: SocketAddr,
+        backlog: i32,
+        steps: Steps,
+    ) -> Result<Self> {
         // A port whose last connections are in TIME-WAIT is free for us.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
@@ -495,7 +547,11 @@ impl Server {
         listener.bind(address)?;
         listener.listen(backlog)?;
         listener.set_nonblocking(true)?;
-        Ok(Server { listener, steps })
+        Ok(Server {
+            listener,
+            hosts: Vec::new(),
+            steps,
+        })
     }
 
     /// Where it listens; 0.0.0.0:0 for a Unix socket, which has no address.
@@ -511,6 +567,6 @@ impl Server {
         let (socket, _) = wait_for(|| self.listener.accept().ok())
             .ok_or_else(|| Stop::broken("it does not connect"))?;
         socket.set_nonblocking(false)?;
-        Peer::new(socket, name, self.steps.clone())
+        Peer::new(socket, self.hosts.clone(), name, self.steps.clone())
     }
 }

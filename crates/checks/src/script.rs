@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
+use lan::{Host, Lan};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
@@ -39,6 +40,8 @@ pub struct Script<'a> {
     home: TempDir,
     steps: Steps,
     subjects: RefCell<Vec<Rc<Subject>>>,
+    /// Those of the private network, if the check has one.
+    hosts: RefCell<Vec<Host>>,
     /// Held as long as the check uses a port that others use, too.
     port: RefCell<Option<File>>,
 }
@@ -52,6 +55,7 @@ impl<'a> Script<'a> {
             home: TempDir::new()?,
             steps: Steps::default(),
             subjects: RefCell::default(),
+            hosts: RefCell::default(),
             port: RefCell::default(),
         })
     }
@@ -94,6 +98,14 @@ impl<'a> Script<'a> {
         Err(Stop::skipped(missing))
     }
 
+    /// Starts the program on a host of a private network.
+    pub fn start_on(&self, host: &Host, setup: &Setup) -> Result<Rc<Subject>> {
+        self.start_with(&Setup {
+            host: Some(host.clone()),
+            ..setup.clone()
+        })
+    }
+
     /// Starts another program than the lab.
     pub fn start_program(
         &self,
@@ -101,7 +113,10 @@ impl<'a> Script<'a> {
         setup: &Setup,
     ) -> Result<Rc<Subject>> {
         let flags = setup.flags.join(" ");
-        self.steps.add(format_args!("start: {program} {flags}"));
+        let host = setup.host.as_ref().map(Host::name);
+        let place = host.map(|it| format!(" on host {it}")).unwrap_or_default();
+        self.steps
+            .add(format_args!("start{place}: {program} {flags}"));
         let steps = self.steps.clone();
         let subject = Subject::start(program, setup, self.home(), steps)?;
         let subject = Rc::new(subject);
@@ -229,6 +244,70 @@ impl<'a> Script<'a> {
             Err(error) => Err(Stop::broken(format_args!("it got: {error}"))),
             Ok(_) => Err(Stop::broken("it could connect")),
         }
+    }
+
+    /// A private network for this check: one LAN, or several with a router
+    /// between.
+    pub fn network(&self, lans: &[&[&str]]) -> Result<Lan> {
+        let lan = Lan::routed(lans).map_err(|error| {
+            let help = error.help().unwrap_or_default();
+            if error.is_forbidden() {
+                return Stop::skipped(format_args!("{error}; help: {help}"));
+            }
+            Stop::broken(error)
+        })?;
+        let names = lan.hosts().iter().map(|host| {
+            let (name, ip) = (host.name(), host.ipv4());
+            format!("{name} at {ip}")
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        self.steps.add(format_args!("a network of hosts: {names}"));
+        self.hosts.replace(lan.hosts().to_vec());
+        Ok(lan)
+    }
+
+    /// Pulls the cable of a host.
+    pub fn cut(&self, lan: &Lan, host: &str) -> Result {
+        self.steps.add(format_args!("the cable of {host} is cut"));
+        lan.cut(host).map_err(Stop::broken)
+    }
+
+    /// Puts the cable of a host back.
+    pub fn plug(&self, lan: &Lan, host: &str) -> Result {
+        self.steps.add(format_args!("the cable of {host} is back"));
+        lan.plug(host).map_err(Stop::broken)
+    }
+
+    /// A client on a host connects to the program, which is on a host, too.
+    pub fn connect_from(
+        &self,
+        host: &Host,
+        subject: &Subject,
+        name: &str,
+    ) -> Result<Peer> {
+        let address = subject.address();
+        let from = host.name();
+        self.steps
+            .add(format_args!("{name} on host {from} connects to {address}"));
+        let hosts = self.hosts.borrow().clone();
+        Peer::connect_from(host, hosts, address, name, self.steps.clone())
+    }
+
+    /// A server of the check's own on a host.
+    pub fn listen_on(
+        &self,
+        host: &Host,
+        address: &str,
+        backlog: i32,
+    ) -> Result<Server> {
+        let address = address.parse().map_err(Stop::broken)?;
+        let hosts = self.hosts.borrow().clone();
+        let steps = self.steps.clone();
+        let server = Server::listen_on(host, hosts, address, backlog, steps)?;
+        let (name, address) = (host.name(), server.address()?);
+        self.steps
+            .add(format_args!("a server on host {name} listens on {address}"));
+        Ok(server)
     }
 
     /// A server of the check's own, for programs that connect.

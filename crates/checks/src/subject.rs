@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lan::Host;
+
 use crate::kernel::{self, TcpSocket, TcpState};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
@@ -84,6 +86,8 @@ pub struct Setup {
     /// More variables of its environment; the value `$$` stands for its own
     /// process id.
     pub variables: Vec<(&'static str, String)>,
+    /// The host of a private network on which it runs.
+    pub host: Option<Host>,
 }
 
 /// Where a small disk is, from the directory in which the program runs.
@@ -106,6 +110,7 @@ pub struct Subject {
     stdout: Arc<Output>,
     stderr: Arc<Output>,
     address: Cell<Option<SocketAddr>>,
+    host: Option<Host>,
     guard: Guard,
     steps: Steps,
 }
@@ -118,16 +123,18 @@ impl Subject {
         home: &Path,
         steps: Steps,
     ) -> Result<Self> {
-        let Some((file, arguments)) = program.words.split_first() else {
+        let words = words_to_run(program, setup);
+        let Some((file, arguments)) = words.split_first() else {
             return Err(Stop::broken("no program was given"));
         };
-        let mut command = Command::new(file);
-        command.args(arguments);
-        if let Some(script) = set_own_pid(setup) {
-            command = Command::new("sh");
-            command.args(["-c", &script, "sh"]).args(&program.words);
-        }
-        command.args(&setup.flags).current_dir(home);
+        let mut command = match &setup.host {
+            Some(_) if setup.hosts.is_some() => {
+                return Err(Stop::broken("no host has its own /etc/hosts"));
+            }
+            Some(host) => host.command(file),
+            None => Command::new(file),
+        };
+        command.args(arguments).args(&setup.flags).current_dir(home);
         command.env_clear().env("HOME", home).env("TZ", "UTC");
         for (name, value) in &setup.variables {
             command.env(name, value);
@@ -180,6 +187,7 @@ impl Subject {
             stdout,
             stderr,
             address: Cell::new(None),
+            host: setup.host.clone(),
             guard,
             steps,
         })
@@ -230,7 +238,7 @@ impl Subject {
                 own.local
             ));
         }
-        let all = listeners(kernel::tcp_sockets());
+        let all = listeners(kernel::tcp_sockets_on(self.host.as_slice()));
         if all.iter().any(|socket| socket.local == wanted) {
             return Stop::broken(format_args!(
                 "it does not listen; another program holds {wanted}"
@@ -260,7 +268,8 @@ impl Subject {
 
     /// Its TCP sockets, and those of the programs it started.
     pub fn sockets(&self) -> Result<Vec<TcpSocket>> {
-        kernel::tcp_sockets_of(&kernel::process_tree(self.pid()))
+        let pids = kernel::process_tree(self.pid());
+        kernel::tcp_sockets_of_on(&pids, self.host.as_slice())
     }
 
     /// Lets it open only so many more file descriptors (RLIMIT_NOFILE).
@@ -430,13 +439,19 @@ impl Drop for Subject {
     }
 }
 
-/// A shell script that sets the variables which hold the program's own process
-/// id, and then becomes the program: only who has the id can know it.
-fn set_own_pid(setup: &Setup) -> Option<String> {
+/// The program and its first arguments. Where a variable is to hold the
+/// program's own process id, it is a shell that sets it and then becomes the
+/// program: only who has the id can know it.
+fn words_to_run(program: &Program, setup: &Setup) -> Vec<String> {
     let variables = setup.variables.iter();
     let own = variables.filter(|(_, value)| value == "$$");
     let set: String = own.map(|(name, _)| format!("{name}=$$ ")).collect();
-    (!set.is_empty()).then(|| format!("{set}exec \"$@\""))
+    if set.is_empty() {
+        return program.words.clone();
+    }
+    let script = format!("{set}exec \"$@\"");
+    let shell = ["sh", "-c", &script, "sh"].map(str::to_owned);
+    [shell.to_vec(), program.words.clone()].concat()
 }
 
 /// What a program prints to one of its outputs.

@@ -1,0 +1,131 @@
+//! The checks can have their program on one host of a private network, and its
+//! peers on others.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use checks::outcome::{Result, Stop, ensure};
+use checks::script::Script;
+use checks::subject::Setup;
+use checks::{Lab, Program, labs};
+use socket2::{Domain, TcpKeepalive, Type};
+
+/// Runs a check of a lab on this machine.
+fn run(name: &str, lab: &Lab, check: impl FnOnce(&Script<'_>) -> Result) {
+    let programs = tests::build(&["--package", lab.name]);
+    let path = programs.first().and_then(|it| it.to_str());
+    let program = Program::file(path.unwrap_or_default());
+    let script = match Script::new(lab, &program) {
+        Ok(script) => script,
+        Err(stop) => panic!("{stop:?}"),
+    };
+    match check(&script) {
+        Ok(()) => {}
+        Err(Stop::Skipped(missing)) => checks::skip(name, &missing),
+        Err(Stop::Broken(seen)) => panic!("{}", script.report(&seen)),
+    }
+}
+
+const LAN: &[&[&str]] = &[&["a", "b", "c"], &["d"]];
+
+#[test]
+fn a_lab_serves_clients_on_other_hosts() {
+    let name = "lan/a-lab-serves-clients-on-other-hosts";
+    run(name, &labs::tcp_server::LAB, |script| {
+        let lan = script.network(LAN)?;
+        let host = |name| lan.host(name).map_err(Stop::broken);
+        let setup = Setup {
+            host: Some(host("b")?.clone()),
+            ..Setup::default()
+        };
+        let server = script.serve_on("10.0.1.2:8080", setup)?;
+        ensure(
+            server.sockets()?.len() == 1,
+            "it has more sockets than its listener",
+        )?;
+        for from in ["a", "b", "c", "d"] {
+            let host = host(from)?;
+            let mut client = script.connect_from(host, &server, from)?;
+            ensure(
+                client.address().ip() == host.ipv4(),
+                format_args!("it came from {}", client.address()),
+            )?;
+            let welcome = client.expect_line()?;
+            let ip = client.address().ip().to_string();
+            ensure(welcome.contains(&ip), welcome)?;
+            client.send(b"hello\n")?;
+            client.expect(b"hello\n")?;
+            client.wait_until_read()?;
+            ensure(client.this_end()?.is_some(), "its end is not seen")?;
+            ensure(client.other_end()?.is_some(), "its other is not seen")?;
+            client.half_close()?;
+            client.expect_fin()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_program_on_a_host_has_no_power() {
+    let name = "lan/a-program-on-a-host-has-no-power";
+    run(name, &labs::tcp_server::LAB, |script| {
+        let lan = script.network(&[&["a"]])?;
+        let a = lan.host("a").map_err(Stop::broken)?;
+        let flags = ["--listen", "10.0.1.1:80"].map(str::to_owned);
+        let setup = Setup {
+            flags: flags.into(),
+            ..Setup::default()
+        };
+        let server = script.start_on(a, &setup)?;
+        server.expect_status(1)?;
+        server.expect_stderr("(EACCES)")
+    });
+}
+
+#[test]
+fn a_lab_connects_to_a_server_on_another_host() {
+    let name = "lan/a-lab-connects-to-a-server-on-another-host";
+    run(name, &labs::tcp_client::LAB, |script| {
+        let lan = script.network(LAN)?;
+        let host = |name| lan.host(name).map_err(Stop::broken);
+        let server = script.listen_on(host("d")?, "10.0.2.1:8080", 5)?;
+        let flags = ["--connect", "10.0.2.1:8080"].map(str::to_owned);
+        let setup = Setup {
+            flags: flags.into(),
+            ..Setup::default()
+        };
+        let client = script.start_on(host("a")?, &setup)?;
+        let mut peer = server.accept("the server")?;
+        peer.send(b"hello\n")?;
+        peer.wait_until_read()?;
+        peer.half_close()?;
+        client.expect_status(0)
+    });
+}
+
+/// The one thing that no loopback can show: a peer that is gone without a word.
+#[test]
+fn keepalive_finds_out_that_a_cable_is_cut() {
+    let name = "lan/keepalive-finds-out-that-a-cable-is-cut";
+    run(name, &labs::tcp_server::LAB, |script| {
+        let lan = script.network(&[&["a", "b"]])?;
+        let host = |name| lan.host(name).map_err(Stop::broken);
+        let server = script.listen_on(host("b")?, "10.0.1.2:8080", 5)?;
+        let socket = host("a")?.socket(Domain::IPV4, Type::STREAM, None)?;
+        let second = Duration::from_secs(1);
+        let keepalive = TcpKeepalive::new().with_time(second);
+        let keepalive = keepalive.with_interval(second).with_retries(3);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.connect(&server.address()?.into())?;
+        let _peer = server.accept("the client")?;
+        script.cut(&lan, "b")?;
+        let mut socket = TcpStream::from(socket);
+        // Long enough on the busiest machine. It takes four seconds.
+        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+        match socket.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
+            other => Err(Stop::broken(format_args!("it got {other:?}"))),
+        }
+    });
+}
