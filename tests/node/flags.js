@@ -114,13 +114,6 @@ function size(least, most) {
   };
 }
 
-function oneOf(...words) {
-  return (text) => {
-    if (words.includes(text)) return text;
-    throw new Error(`one of ${words.join(', ')} is wanted`);
-  };
-}
-
 module.exports = {
   flag, hostPort, misuse, numberUpTo, oneOf, parseFlags, size, time,
 };
