@@ -66,7 +66,7 @@ function reason({ errno, code, message }) {
 const SPELLING = 'check the spelling, or give an address: 127.0.0.1:8080';
 const HELP = {
   EACCES: 'ports below 1024 belong to root, take one above, such as 8080; ' +
-    'of a file, `ls -l` shows who may write',
+    'of a file, `ls -l` shows who may use it',
   EADDRINUSE: 'end the program that uses it, or take another address, such as ' +
     '--listen 127.0.0.1:0',
   EADDRNOTAVAIL: 'this machine has no such address; `ip addr` lists those ' +
