@@ -1,15 +1,11 @@
 //! The checks can have their program on one host of a private network, and its
 //! peers on others.
 
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
-use std::time::Duration;
-
 use checks::outcome::{Result, Stop, ensure};
 use checks::script::Script;
 use checks::subject::Setup;
+use checks::wait::wait_for;
 use checks::{Lab, Program, labs};
-use socket2::{Domain, TcpKeepalive, Type};
 
 /// Runs a check of a lab on this machine.
 fn run(name: &str, lab: &Lab, check: impl FnOnce(&Script<'_>) -> Result) {
@@ -104,28 +100,36 @@ fn a_lab_connects_to_a_server_on_another_host() {
     });
 }
 
-/// The one thing that no loopback can show: a peer that is gone without a word.
+/// The one thing that no loopback can show: a client that is gone without a
+/// word. Delay, interval and probes make four seconds.
 #[test]
 fn keepalive_finds_out_that_a_cable_is_cut() {
     let name = "lan/keepalive-finds-out-that-a-cable-is-cut";
-    run(name, &labs::tcp_server::LAB, |script| {
+    run(name, &labs::keepalive::LAB, |script| {
         let lan = script.network(&[&["a", "b"]])?;
         let host = |name| lan.host(name).map_err(Stop::broken);
-        let server = script.listen_on(host("b")?, "10.0.1.2:8080", 5)?;
-        let socket = host("a")?.socket(Domain::IPV4, Type::STREAM, None)?;
-        let second = Duration::from_secs(1);
-        let keepalive = TcpKeepalive::new().with_time(second);
-        let keepalive = keepalive.with_interval(second).with_retries(3);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.connect(&server.address()?.into())?;
-        let _peer = server.accept("the client")?;
-        script.cut(&lan, "b")?;
-        let mut socket = TcpStream::from(socket);
-        // Long enough on the busiest machine. It takes four seconds.
-        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
-        match socket.read(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
-            other => Err(Stop::broken(format_args!("it got {other:?}"))),
-        }
+        let flags = ["--initial-delay=1s", "--interval=1s", "--probes=3"];
+        let setup = Setup {
+            flags: flags.map(str::to_owned).into(),
+            host: Some(host("b")?.clone()),
+            ..Setup::default()
+        };
+        let server = script.serve_on("10.0.1.2:8080", setup)?;
+        let mut stays =
+            script.connect_from(host("b")?, &server, "who stays")?;
+        stays.expect_exact_line("welcome")?;
+        let mut client =
+            script.connect_from(host("a")?, &server, "a client")?;
+        client.expect_exact_line("welcome")?;
+        // Unacknowledged bytes would be sent again, and no probe.
+        wait_for(|| (client.other_end().ok()??.send_queue == 0).then_some(()))
+            .ok_or_else(|| Stop::broken("the greeting is on its way"))?;
+        let peer = client.address();
+        script.cut(&lan, "a")?;
+        server.expect_story(&format!(
+            "{peer} closed with an error: connection timed out (ETIMEDOUT)"
+        ))?;
+        stays.send(b"hello\n")?;
+        stays.expect(b"hello\n")
     });
 }
