@@ -4,7 +4,7 @@
 //! | ---------------------------- | -------------------------------------- |
 //! | `pauseOnConnect`, `pause()`  | not reading: [`Client::keep`]          |
 //! | `socket.resume()`            | reading: [`Client::receive`]           |
-//! | `socket.pipe(file)`          | a queue to the one task in [`write`]   |
+//! | `socket.pipe(file)`          | a queue to the one task in [`write()`] |
 //! | there is none                | how much waits: `held`, in `client.rs` |
 //!
 //! ```text
