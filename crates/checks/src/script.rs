@@ -303,9 +303,11 @@ impl<'a> Script<'a> {
         let turn =
             self.wait_for_turn(&format!("udp-port-{}", address.port()))?;
         *self.port.borrow_mut() = Some(turn);
-        UdpSocket::bind(address).map(|_| address).map_err(|error| {
+        // The kernel may have given it to somebody for a moment.
+        let free = || UdpSocket::bind(address).ok();
+        wait_for(free).map(|_| address).ok_or_else(|| {
             Stop::skipped(format_args!(
-                "port {} cannot be had by a lab: {error}",
+                "UDP port {} is in use by a program that no check started",
                 address.port()
             ))
         })
