@@ -254,6 +254,8 @@ fn does_not_answer_itself(script: &Script) -> Result {
         // next that it gets.
         peer.send(b"hello", at)?;
         peer.expect(b"5")?;
+        let from = peer.address();
+        server.expect_story(&format!("{from} sent \"hello\", 5 bytes"))?;
         let own: Vec<String> = server
             .story()
             .into_iter()
