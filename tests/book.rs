@@ -97,6 +97,9 @@ fn perform(steps: &[&Step]) -> std::result::Result<(), String> {
         ports: HashMap::new(),
     };
     // Where the labs listen when no flag says otherwise.
+    let _datagrams = script
+        .wait_for_turn("udp-port-41234")
+        .map_err(|stop| format!("{stop:?}"))?;
     let result = script
         .reserve_default_port()
         .and_then(|_| steps.iter().try_for_each(|step| stage.perform(step)));

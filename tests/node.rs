@@ -38,6 +38,7 @@ programs! {
     unref_in_node_keeps_the_promises_but_those_listed = "unref";
     unix_socket_in_node_keeps_the_promises_but_those_listed = "unix-socket";
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
+    udp_unicast_in_node_keeps_the_promises_but_those_listed = "udp-unicast";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     pause_resume_in_node_keeps_the_promises_but_those_listed = "pause-resume";
     pipe_to_file_in_node_keeps_the_promises_but_those_listed = "pipe-to-file";

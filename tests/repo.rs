@@ -54,6 +54,7 @@ const UNSAFE: &[&str] = &["crates/checks"];
 const OTHER_CHAPTERS: &[&str] = &[
     "SUMMARY.md",
     "checking.md",
+    "datagrams.md",
     "debugging.md",
     "introduction.md",
     "life.md",

@@ -83,6 +83,8 @@ const HELP = {
     'address, or a socket that listens',
   EIO: 'the disk itself fails; `dmesg` says more',
   EISDIR: 'that is a directory; add the name of a file',
+  EMSGSIZE: 'one datagram has room for 65,507 bytes over IPv4, 65,527 over ' +
+    'IPv6; send less, or several, or use TCP',
   ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
     'shorter one, or one that begins in the current directory',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use crate::outcome::Result;
 
-pub(crate) use sys::inode_of;
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
     memory, outlives_exec, process_tree, tcp_sockets_of_on, tcp_sockets_on,
-    unix_sockets, unix_sockets_of, unprivileged_port_start,
+    udp_sockets, udp_sockets_of, unix_sockets, unix_sockets_of,
+    unprivileged_port_start,
 };
+pub(crate) use sys::{descriptor_of, inode_of};
 
 /// Every TCP socket of this machine's network, save those in TIME-WAIT.
 pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
@@ -83,6 +84,17 @@ impl fmt::Display for TcpSocket {
             None => Ok(()),
         }
     }
+}
+
+/// One UDP socket as the kernel sees it.
+#[derive(Debug, Clone)]
+pub struct UdpSocket {
+    /// Its own address; IPv4-mapped addresses stand as IPv4.
+    pub local: SocketAddr,
+    /// Memory of what arrived and was not read, in bytes.
+    pub receive_queue: u32,
+    /// The number by which `/proc/PID/fd` names it.
+    pub inode: u32,
 }
 
 /// One Unix stream socket as the kernel sees it.
@@ -162,7 +174,7 @@ mod sys {
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::{File, TcpSocket, TcpState, Timer, UnixSocket};
+    use super::{File, TcpSocket, TcpState, Timer, UdpSocket, UnixSocket};
     use crate::outcome::{Result, Stop};
 
     /// Whether this system shows what the checks need to see.
@@ -218,6 +230,39 @@ mod sys {
         Ok(sockets)
     }
 
+    /// Every UDP socket of this network namespace.
+    pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let mut wanted = vec![family, IPPROTO_UDP, 0, 0];
+            wanted.extend(u32::MAX.to_ne_bytes());
+            wanted.extend([0; 48]);
+            dump(&wanted, |message| {
+                sockets.extend(socket(message).map(|it| UdpSocket {
+                    local: it.local,
+                    receive_queue: it.receive_queue,
+                    inode: it.inode,
+                }));
+            })?;
+        }
+        Ok(sockets)
+    }
+
+    /// The UDP sockets that these processes hold.
+    pub fn udp_sockets_of(pids: &[u32]) -> Result<Vec<UdpSocket>> {
+        let inodes = inodes_of(pids);
+        let mut sockets = udp_sockets()?;
+        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
+        Ok(sockets)
+    }
+
+    /// The descriptor by which the process has the socket with this inode.
+    pub(crate) fn descriptor_of(pid: u32, inode: u32) -> Option<i32> {
+        let mut open = process(pid)?.fd().ok()?.flatten();
+        let is_it = FDTarget::Socket(inode.into());
+        open.find_map(|fd| (fd.target == is_it).then_some(fd.fd))
+    }
+
     /// Every Unix stream socket of this network namespace.
     pub fn unix_sockets() -> Result<Vec<UnixSocket>> {
         // unix_diag_req: family, protocol, padding, states, inode, what to
@@ -228,12 +273,7 @@ mod sys {
         wanted.extend(UDIAG_SHOW_VFS_PEER_RQLEN.to_ne_bytes());
         wanted.extend([0; 8]);
         let mut sockets = Vec::new();
-        let domain = Domain::from(AF_NETLINK);
-        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
-        let all = Socket::new(domain, Type::DGRAM, protocol).and_then(|it| {
-            ask(it, &wanted, |message| sockets.extend(unix_socket(message)))
-        });
-        all.map_err(|error| unseen(&error))?;
+        dump(&wanted, |message| sockets.extend(unix_socket(message)))?;
         Ok(sockets)
     }
 
@@ -356,6 +396,7 @@ mod sys {
     const AF_NETLINK: i32 = 16;
     const NETLINK_SOCK_DIAG: i32 = 4;
     const IPPROTO_TCP: u8 = 6;
+    const IPPROTO_UDP: u8 = 17;
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     const NLM_F_REQUEST_DUMP: u16 = 0x301;
     const NLMSG_ERROR: u16 = 2;
@@ -369,6 +410,15 @@ mod sys {
     const UNIX_DIAG_VFS: u16 = 1;
     const UNIX_DIAG_PEER: u16 = 2;
     const UNIX_DIAG_RQLEN: u16 = 4;
+
+    /// Asks about this machine's network.
+    fn dump(wanted: &[u8], each: impl FnMut(&[u8])) -> Result {
+        let domain = Domain::from(AF_NETLINK);
+        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
+        Socket::new(domain, Type::DGRAM, protocol)
+            .and_then(|netlink| ask(netlink, wanted, each))
+            .map_err(|error| unseen(&error))
+    }
 
     /// Asks for the sockets wanted, and reads the answers to the last. They are
     /// those of the network to which the netlink socket belongs.
@@ -540,7 +590,7 @@ mod sys {
 
     use lan::Host;
 
-    use super::{File, TcpSocket, UnixSocket};
+    use super::{File, TcpSocket, UdpSocket, UnixSocket};
     use crate::outcome::{Result, Stop};
 
     pub fn can_see() -> Result {
@@ -556,6 +606,18 @@ mod sys {
         hosts: &[Host],
     ) -> Result<Vec<TcpSocket>> {
         tcp_sockets_on(hosts)
+    }
+
+    pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
+        Err(Stop::skipped("only Linux shows whose socket it is"))
+    }
+
+    pub fn udp_sockets_of(_pids: &[u32]) -> Result<Vec<UdpSocket>> {
+        udp_sockets()
+    }
+
+    pub(crate) fn descriptor_of(_pid: u32, _inode: u32) -> Option<i32> {
+        None
     }
 
     pub fn unix_sockets() -> Result<Vec<UnixSocket>> {
@@ -639,6 +701,19 @@ mod tests {
             (socket.receive_queue == 5).then_some(socket)
         });
         assert!(unread.unwrap().is_ipv6);
+    }
+
+    #[test]
+    fn a_udp_socket_shows_its_owner_and_what_is_unread() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.send_to(b"hello", address).unwrap();
+        let ours = udp_sockets_of(&[std::process::id()]).unwrap();
+        let found = ours.iter().find(|s| s.local == address).unwrap();
+        assert!(found.receive_queue > 0, "{found:?}");
+        let descriptor = descriptor_of(std::process::id(), found.inode);
+        use std::os::fd::AsRawFd;
+        assert_eq!(descriptor, Some(socket.as_raw_fd()));
     }
 
     #[test]

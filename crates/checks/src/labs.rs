@@ -1,6 +1,7 @@
 //! The promises, a module for each lab.
 
 mod command_line;
+mod every_datagram_server;
 mod every_server;
 
 pub mod backpressure;
@@ -16,5 +17,6 @@ pub mod tcp_client;
 pub mod tcp_server;
 pub mod telnet;
 pub mod timeout;
+pub mod udp_unicast;
 pub mod unix_socket;
 pub mod unref;

@@ -10,6 +10,7 @@
 //!
 //! - [`subject`] starts programs and ends them,
 //! - [`peer`] talks to them over TCP and Unix sockets, well or badly behaved,
+//! - [`datagrams`] talks to them over UDP,
 //! - [`kernel`] shows what the system knows about them,
 //! - [`script`] strings these together and remembers every step,
 //! - [`promise`] gives each check its name and its reason,
@@ -19,6 +20,7 @@
 //! cannot show is skipped by name and reason, never passed.
 
 pub mod bytes;
+pub mod datagrams;
 pub mod kernel;
 pub mod labs;
 pub mod outcome;
@@ -48,5 +50,6 @@ pub const LABS: &[&Lab] = &[
     &labs::unix_socket::LAB,
     &labs::listen_handle::LAB,
     &labs::is_ip::LAB,
+    &labs::udp_unicast::LAB,
     &labs::telnet::LAB,
 ];

@@ -5,7 +5,7 @@ use std::env;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -15,6 +15,7 @@ use lan::{Host, Lan};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use crate::datagrams::Datagrams;
 use crate::kernel;
 use crate::outcome::{Result, Stop};
 use crate::peer::{Peer, Server};
@@ -310,6 +311,23 @@ impl<'a> Script<'a> {
         Ok(server)
     }
 
+    /// Waits until the program has a UDP socket bound to `wanted`, where port 0
+    /// stands for any.
+    pub fn wait_bound(&self, subject: &Subject, wanted: SocketAddr) -> Result {
+        self.steps
+            .add(format_args!("the program waits for datagrams at {wanted}"));
+        subject.wait_bound(wanted).map(drop)
+    }
+
+    /// Somebody with a UDP socket on any free port of `address`.
+    pub fn datagrams(&self, address: &str, name: &str) -> Result<Datagrams> {
+        let address = address.parse().map_err(Stop::broken)?;
+        let peer = Datagrams::bind(address, name, self.steps.clone())?;
+        self.steps
+            .add(format_args!("{name} is at {}", peer.address()));
+        Ok(peer)
+    }
+
     /// A server of the check's own, for programs that connect.
     pub fn listen(&self, address: &str, backlog: i32) -> Result<Server> {
         let address = address.parse().map_err(Stop::broken)?;
@@ -358,6 +376,23 @@ impl<'a> Script<'a> {
             )));
         }
         Ok(address)
+    }
+
+    /// Takes the lab's default UDP port for itself, as
+    /// [`Self::reserve_default_port`] does for TCP.
+    pub fn reserve_default_udp_port(&self) -> Result<SocketAddr> {
+        let address = self.lab.default_address;
+        let turn =
+            self.wait_for_turn(&format!("udp-port-{}", address.port()))?;
+        *self.port.borrow_mut() = Some(turn);
+        // The kernel may have given it to somebody for a moment.
+        let free = || UdpSocket::bind(address).ok();
+        wait_for(free).map(|_| address).ok_or_else(|| {
+            Stop::skipped(format_args!(
+                "UDP port {} is in use by a program that no check started",
+                address.port()
+            ))
+        })
     }
 
     /// Waits until no other check on this machine uses what is called so. It is

@@ -14,8 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lan::Host;
+use socket2::Socket;
 
-use crate::kernel::{self, TcpSocket, TcpState};
+use crate::kernel::{self, TcpSocket, TcpState, UdpSocket};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
 use crate::sys;
@@ -245,6 +246,52 @@ impl Subject {
             ));
         }
         Stop::broken(format_args!("it listens nowhere, {wanted} was expected"))
+    }
+
+    /// Waits until the program, or one it started, has a UDP socket bound to
+    /// `wanted`, where port 0 stands for any. Returns the address it has.
+    pub(crate) fn wait_bound(&self, wanted: SocketAddr) -> Result<SocketAddr> {
+        let fits = |socket: &UdpSocket| {
+            socket.local.ip() == wanted.ip()
+                && [0, socket.local.port()].contains(&wanted.port())
+        };
+        // `None` once it has ended: nothing more will come.
+        let found = wait_for(|| match self.udp_sockets() {
+            Err(error) => Some(Err(error)),
+            Ok(sockets) => match sockets.into_iter().find(fits) {
+                Some(socket) => Some(Ok(Some(socket.local))),
+                None => self.has_ended().then_some(Ok(None)),
+            },
+        });
+        let ended = || "it ended before it was bound to its address";
+        let nowhere = || Stop::broken("it is not bound to that address");
+        let address = found.ok_or_else(nowhere)??;
+        let address = address.ok_or_else(|| Stop::broken(ended()))?;
+        self.address.set(Some(address));
+        Ok(address)
+    }
+
+    /// Its UDP sockets, and those of the programs it started.
+    pub fn udp_sockets(&self) -> Result<Vec<UdpSocket>> {
+        kernel::udp_sockets_of(&kernel::process_tree(self.pid()))
+    }
+
+    /// Its UDP socket with this address, to be used together with it
+    /// (pidfd_getfd(2)): so a check can read what the program has set, and send
+    /// as the program.
+    pub fn share_udp_socket(&self, address: SocketAddr) -> Result<Socket> {
+        self.steps
+            .add(format_args!("we share the program's socket {address}"));
+        let sockets = kernel::udp_sockets_of(&[self.pid()])?;
+        let socket = sockets.iter().find(|it| it.local == address);
+        let number = socket
+            .and_then(|it| kernel::descriptor_of(self.pid(), it.inode))
+            .ok_or_else(|| Stop::broken("it has no such socket"))?;
+        sys::share_socket(self.pid(), number).map_err(|error| {
+            Stop::skipped(format_args!(
+                "a program's socket cannot be shared here: {error}"
+            ))
+        })
     }
 
     /// Where it listens.

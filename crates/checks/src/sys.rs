@@ -65,10 +65,14 @@ mod imp {
 
     use rustix::fs::{Mode, OFlags};
     use rustix::mount::MountFlags;
-    use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
+    use rustix::process::{
+        Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, WaitId,
+        WaitIdOptions,
+    };
     use rustix::pty::OpenptFlags;
     use rustix::termios::Winsize;
     use rustix::thread::{CapabilitySet, UnshareFlags};
+    use socket2::Socket;
 
     use super::{Exit, Signal};
     use crate::outcome::Result;
@@ -285,6 +289,18 @@ mod imp {
         Ok(())
     }
 
+    /// The same socket as the process has at this descriptor: what is set on
+    /// it, and sent from it, is set and sent by the process.
+    pub(crate) fn share_socket(pid: u32, number: i32) -> io::Result<Socket> {
+        let Some(pid) = process(pid) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let flags = PidfdGetfdFlags::empty();
+        let socket = rustix::process::pidfd_getfd(pidfd, number, flags)?;
+        Ok(Socket::from(socket))
+    }
+
     pub(crate) fn into_file(pipe: impl Into<OwnedFd>) -> File {
         File::from(pipe.into())
     }
@@ -353,6 +369,8 @@ mod imp {
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command};
 
+    use socket2::Socket;
+
     use super::{Exit, Signal};
     use crate::outcome::{Result, Stop};
     use crate::subject::Setup;
@@ -399,6 +417,10 @@ mod imp {
         pipe: impl Into<std::os::windows::io::OwnedHandle>,
     ) -> File {
         File::from(pipe.into())
+    }
+
+    pub(crate) fn share_socket(_: u32, _: i32) -> io::Result<Socket> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn send(_: u32, _: Signal) -> io::Result<()> {

@@ -63,6 +63,7 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EIO, "EIO", "the disk itself fails; `dmesg` says more"),
     (libc::EISDIR, "EISDIR", "that is a directory; add the name of a file"),
     (libc::EMFILE, "EMFILE", "the program has no file descriptor left; `ulimit -n` shows how many it may have"),
+    (libc::EMSGSIZE, "EMSGSIZE", "one datagram has room for 65,507 bytes over IPv4, 65,527 over IPv6; send less, or several, or use TCP"),
     (libc::ENAMETOOLONG, "ENAMETOOLONG", "the path of a Unix socket has room for 107 bytes; take a shorter one, or one that begins in the current directory"),
     (libc::ENETUNREACH, "ENETUNREACH", "there is no route to that network; `ip route` lists them"),
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),

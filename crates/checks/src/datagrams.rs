@@ -1,0 +1,125 @@
+//! Somebody with a UDP socket, in the hands of a check.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::bytes::{difference, shown};
+use crate::outcome::{Result, Stop};
+use crate::script::Steps;
+use crate::wait::patience;
+
+/// Room for a few hundred small datagrams that are not read at once; the
+/// system may give less.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// One more than any datagram can have.
+const ROOM: usize = 65_536;
+
+/// A UDP socket that keeps what arrives until a check asks for it.
+#[derive(Debug)]
+pub struct Datagrams {
+    name: String,
+    socket: UdpSocket,
+    local: SocketAddr,
+    steps: Steps,
+}
+
+impl Datagrams {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM, None)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_read_timeout(Some(patience()))?;
+        socket.set_write_timeout(Some(patience()))?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from(socket);
+        let local = socket.local_addr()?;
+        let name = name.to_owned();
+        Ok(Datagrams {
+            name,
+            socket,
+            local,
+            steps,
+        })
+    }
+
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendto(2); that it arrived is not said.
+    pub fn send(&self, bytes: &[u8], to: SocketAddr) -> Result {
+        let (name, text) = (&self.name, shown(bytes));
+        self.steps.add(format_args!("{name} sends {text}"));
+        self.send_quietly(bytes, to)
+    }
+
+    /// The same, and no step of its own: where it is one of hundreds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub fn send_quietly(&self, bytes: &[u8], to: SocketAddr) -> Result {
+        self.socket.send_to(bytes, to)?;
+        Ok(())
+    }
+
+    /// Waits for the next datagram, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// Broken when none comes in time.
+    pub fn receive(&self) -> Result<(Vec<u8>, SocketAddr)> {
+        let mut buffer = vec![0; ROOM];
+        match self.socket.recv_from(&mut buffer) {
+            Ok((n_bytes, from)) => {
+                buffer.truncate(n_bytes);
+                Ok((buffer, from))
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                Err(Stop::broken("no datagram came"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next datagram holds exactly these bytes. Returns who sent it.
+    ///
+    /// # Errors
+    ///
+    /// Broken when none comes in time, or another.
+    pub fn expect(&self, expected: &[u8]) -> Result<SocketAddr> {
+        let (name, text) = (&self.name, shown(expected));
+        self.steps.add(format_args!("{name} receives {text}"));
+        let (bytes, from) = self.receive()?;
+        match difference(expected, &bytes) {
+            None => Ok(from),
+            Some(difference) => Err(Stop::broken(difference)),
+        }
+    }
+
+    /// From now on the kernel lets nobody else's datagrams in: who sends here
+    /// is refused (ICMP port unreachable), and nobody else can have the port.
+    ///
+    /// # Errors
+    ///
+    /// Those of connect(2).
+    pub fn refuse_everybody(&self) -> Result {
+        let (name, local) = (&self.name, self.local);
+        self.steps
+            .add(format_args!("{name} refuses what is sent to {local}"));
+        self.socket.connect(local)?;
+        Ok(())
+    }
+}
