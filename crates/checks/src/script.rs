@@ -385,9 +385,16 @@ impl<'a> Script<'a> {
         let turn =
             self.wait_for_turn(&format!("udp-port-{}", address.port()))?;
         *self.port.borrow_mut() = Some(turn);
-        // The kernel may have given it to somebody for a moment.
+        self.wait_for_default_udp_port()?;
+        Ok(address)
+    }
+
+    /// Waits until nobody has the lab's default UDP port: the kernel may have
+    /// given it to somebody for a moment.
+    pub fn wait_for_default_udp_port(&self) -> Result {
+        let address = self.lab.default_address;
         let free = || UdpSocket::bind(address).ok();
-        wait_for(free).map(|_| address).ok_or_else(|| {
+        wait_for(free).map(drop).ok_or_else(|| {
             Stop::skipped(format_args!(
                 "UDP port {} is in use by a program that no check started",
                 address.port()

@@ -86,13 +86,36 @@ pub(super) fn serve(script: &Script) -> Result<Rc<Subject>> {
 pub(super) fn runs_with_no_flags(script: &Script) -> Result {
     let address = script.reserve_default_udp_port()?;
     for flags in [&[][..], &["server"]] {
-        let server = script.start(flags)?;
-        script.wait_bound(&server, address)?;
+        let server = start_at(script, flags, address)?;
         server.expect_story(&format!("listening on {address}"))?;
         server.signal(Signal::Terminate)?;
         server.expect_status(0)?;
     }
     Ok(())
+}
+
+/// Starts the program, which should be bound to this port. The port is one of
+/// those that the kernel gives to clients (ip_local_port_range in ip(7)), so
+/// somebody may have it for a moment. Then it is started again.
+fn start_at(
+    script: &Script,
+    flags: &[&str],
+    address: SocketAddr,
+) -> Result<Rc<Subject>> {
+    const TRIES: usize = 5;
+
+    for _ in 1..TRIES {
+        let server = script.start(flags)?;
+        let bound = script.wait_bound(&server, address);
+        if bound.is_ok() || !server.has_ended() {
+            return bound.map(|()| server);
+        }
+        server.expect_stderr("EADDRINUSE")?;
+        script.wait_for_default_udp_port()?;
+    }
+    let server = script.start(flags)?;
+    script.wait_bound(&server, address)?;
+    Ok(server)
 }
 
 pub(super) fn prints_the_address_it_bound(script: &Script) -> Result {
