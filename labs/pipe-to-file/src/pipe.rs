@@ -130,6 +130,8 @@ async fn drop_rest(
     peer: SocketAddr,
     server: &Server,
 ) -> io::Result<()> {
+    // NOTE: this goes on as long as the client does. A real server would give it
+    // a time, and then reset the connection.
     let mut nowhere = tokio::io::sink();
     let n_bytes = tokio::select! {
         n_bytes = copy(socket, &mut nowhere) => n_bytes?,

@@ -51,8 +51,8 @@ impl Sink {
         Ok(metadata.len())
     }
 
-    /// Waits until the file is on the disk. What the kernel could not write
-    /// later than it said, it tells now or never.
+    /// Waits until the file is on the disk. An error that the kernel met after it
+    /// had taken the bytes is told now or never.
     pub(crate) fn sync(&self) -> io::Result<()> {
         // A device keeps nothing, and says EINVAL.
         if self.file.metadata()?.is_file() {
