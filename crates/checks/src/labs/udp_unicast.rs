@@ -5,7 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::command_line::expect_error;
-use super::every_datagram_server::*;
+use super::every_datagram_server::{
+    a_busy_port_is_one_clear_line, a_foreign_address_is_one_clear_line,
+    a_privileged_port_is_one_clear_line, an_unknown_name_is_one_clear_line,
+    bad_flags_are_misuse, ends_at_once_when_asked_twice,
+    ends_in_order_when_asked, every_datagram_server, expect_misuse,
+    help_says_what_and_how, prints_the_address_it_bound, runs_with_no_flags,
+    serve, serve_on, warns_when_others_can_reach_it,
+};
 use crate::datagrams::Datagrams;
 use crate::outcome::{Result, Stop, ensure};
 use crate::promise::lab;
@@ -56,7 +63,7 @@ every_datagram_server! { lab! {
     keeps_a_burst = "keeps-a-burst":
         "400 small datagrams that come while it stands still are all \
          answered.",
-        "The usual receive buffer has room for some 270, and the rest is lost.";
+        "The usual receive buffer has room for some 260, and the rest is lost.";
     a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
         "When the reader of its stdout goes away, it ends in order, without \
          a word, with status 0.",
