@@ -6,6 +6,7 @@ mod every_program;
 mod command_line;
 mod every_datagram_server;
 mod every_server;
+mod output_file;
 
 pub mod backpressure;
 pub mod close;
