@@ -115,7 +115,7 @@ fn open(
 }
 
 /// From now on all leaves by this interface, whatever the routes say, and
-/// nothing comes in by another: not even from a client on this machine.
+/// nothing comes in by another.
 #[cfg(target_os = "linux")]
 fn send_by(socket: &Socket, name: &str) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))

@@ -606,9 +606,10 @@ fn expect_no_evil(script: &Script, program: &Subject) -> Result {
 }
 
 fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
-    let mut setup = setup(&["--every", "20ms"]);
+    let flags = ["server", "--listen", "127.0.0.1:0", "--every", "20ms"];
+    let mut setup = setup(&flags);
     setup.one_line_reader = true;
-    let server = serve_on(script, "127.0.0.1:0", setup)?;
+    let server = script.start_with(&setup)?;
     server.wait_stdout_closed()?;
     server.expect_status(0)?;
     script.step("stderr stays empty");
