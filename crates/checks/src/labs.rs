@@ -1,5 +1,8 @@
 //! The promises, a module for each lab.
 
+#[macro_use]
+mod every_program;
+
 mod command_line;
 mod every_datagram_server;
 mod every_server;

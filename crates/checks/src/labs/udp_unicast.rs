@@ -64,10 +64,6 @@ every_datagram_server! { lab! {
         "400 small datagrams that come while it stands still are all \
          answered.",
         "The usual receive buffer has room for some 260, and the rest is lost.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, it ends in order, without \
-         a word, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
     escapes_what_a_peer_sends = "escapes-what-a-peer-sends":
         "Nothing that a datagram holds reaches the terminal as a control \
          character, at the server or at the client.",
