@@ -186,7 +186,9 @@ pub(super) fn ends_at_once_when_asked_twice(script: &Script) -> Result {
 pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
     let mut setup = many(script);
     setup.one_line_reader = true;
-    setup.flags.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+    setup
+        .flags
+        .extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
     let server = script.start_with(&setup)?;
     // Who has a second line to say at its start may end by that, and then no
     // client finds it.

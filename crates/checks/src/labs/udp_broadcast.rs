@@ -99,10 +99,6 @@ every_datagram_server! { lab! {
         "Nothing that a datagram holds reaches the terminal as a control \
          character, at the server or at the client.",
         "An escape sequence can rewrite the screen, or type for you.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, it ends in order, without \
-         a word, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
     client_ends_in_order_when_asked = "client-ends-in-order-when-asked":
         "On Ctrl-C and on SIGTERM the client ends with status 0.",
         "It waits for others, and they may never come.";
