@@ -238,10 +238,10 @@ function hear(text, { address, port }, socket) {
   });
 }
 
-// The number of an announcement, which has 64 bits in the lab. An answer does
-// not look like one.
+// The number of an announcement, which has 64 bits in the lab, and may end in a
+// line end. An answer does not look like one.
 function announced(text) {
-  const [, digits] = /^announcement (\d{1,20})$/.exec(text) ?? [];
+  const [, digits] = /^announcement (\d{1,20})\s*$/.exec(text) ?? [];
   if (digits === undefined) return undefined;
   const number = BigInt(digits);
   return number < 2n ** 64n ? number : undefined;

@@ -109,9 +109,10 @@ async fn hear(datagram: &[u8], peer: SocketAddr, socket: &UdpSocket) {
     }
 }
 
-/// The number of an announcement. An answer does not look like one.
+/// The number of an announcement, which may end in a line end: somebody may have
+/// typed it. An answer does not look like one.
 fn announced(datagram: &[u8]) -> Option<u64> {
     let text = str::from_utf8(datagram).ok()?;
-    text.strip_prefix("announcement ")?.parse().ok()
+    text.strip_prefix("announcement ")?.trim_end().parse().ok()
 }
 // ANCHOR_END: listen

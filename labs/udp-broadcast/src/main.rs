@@ -97,10 +97,9 @@ async fn resolve(name: &str) -> anyhow::Result<SocketAddr> {
 // ANCHOR_END: resolve
 
 // ANCHOR: is_broadcast
-/// Whether this machine takes the address for one of everybody's. 10.0.1.255 is
-/// in a network of 256 addresses, and in a larger one it is some host's. The
-/// kernel knows its networks. So we ask it: without `SO_BROADCAST`, it allows no
-/// `connect` to such an address. Nothing is sent by that.
+/// Whether this machine takes the address for everybody's. The address alone
+/// does not tell: the kernel knows its networks. So we ask it: without
+/// `SO_BROADCAST`, it allows no `connect` to such an address. Nothing is sent.
 fn is_broadcast(address: SocketAddr) -> io::Result<bool> {
     if address.ip() == Ipv4Addr::BROADCAST {
         // It is so everywhere, even where no route leads there.

@@ -480,8 +480,12 @@ fn a_client_answers_announcements_only(script: &Script) -> Result {
         let line = format!("{from} says \"{text}\", and gets no answer");
         client.expect_story(&line)?;
     }
-    peer.send(b"announcement 2", to)?;
-    peer.expect(b"heard 2").map(drop)
+    // As it comes from whoever types it.
+    for text in ["announcement 2", "announcement 2\n", "announcement 2\r\n"] {
+        peer.send(text.as_bytes(), to)?;
+        peer.expect(b"heard 2")?;
+    }
+    Ok(())
 }
 
 fn ipv6_has_no_broadcast(script: &Script) -> Result {
