@@ -39,6 +39,8 @@ programs! {
     unix_socket_in_node_keeps_the_promises_but_those_listed = "unix-socket";
     is_ip_in_node_keeps_the_promises_but_those_listed = "is-ip";
     udp_unicast_in_node_keeps_the_promises_but_those_listed = "udp-unicast";
+    udp_broadcast_in_node_keeps_the_promises_but_those_listed =
+        "udp-broadcast";
     half_open_in_node_keeps_the_promises_but_those_listed = "half-open";
     pause_resume_in_node_keeps_the_promises_but_those_listed = "pause-resume";
     pipe_to_file_in_node_keeps_the_promises_but_those_listed = "pipe-to-file";

@@ -66,7 +66,8 @@ function reason({ errno, code, message }) {
 const SPELLING = 'check the spelling, or give an address: 127.0.0.1:8080';
 const HELP = {
   EACCES: 'ports below 1024 belong to root, take one above, such as 8080; ' +
-    'of a file, `ls -l` shows who may use it',
+    'of a file, `ls -l` shows who may use it; to broadcast, a socket needs ' +
+    'SO_BROADCAST',
   EADDRINUSE: 'end the program that uses it, or take another address, such as ' +
     '--listen 127.0.0.1:0',
   EADDRNOTAVAIL: 'this machine has no such address; `ip addr` lists those ' +
@@ -88,6 +89,7 @@ const HELP = {
   ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
     'shorter one, or one that begins in the current directory',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',
+  ENODEV: 'this machine has no such interface; `ip link` lists those it has',
   ENOENT: 'there is no such file or directory; check the spelling, or make ' +
     'the directory first',
   ENOSPC: 'the disk is full; `df -h` shows which, delete something there',

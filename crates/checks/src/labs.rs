@@ -21,6 +21,7 @@ pub mod tcp_client;
 pub mod tcp_server;
 pub mod telnet;
 pub mod timeout;
+pub mod udp_broadcast;
 pub mod udp_unicast;
 pub mod unix_socket;
 pub mod unref;

@@ -51,5 +51,6 @@ pub const LABS: &[&Lab] = &[
     &labs::listen_handle::LAB,
     &labs::is_ip::LAB,
     &labs::udp_unicast::LAB,
+    &labs::udp_broadcast::LAB,
     &labs::telnet::LAB,
 ];

@@ -49,7 +49,7 @@ fn known(
 #[cfg(unix)]
 #[rustfmt::skip]
 const ERRNO: &[(i32, &str, &str)] = &[
-    (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may use it"),
+    (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may use it; to broadcast, a socket needs SO_BROADCAST"),
     (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take another address, such as --listen 127.0.0.1:0"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
     (libc::EBADF, "EBADF", "no such descriptor is open; who starts the program must leave it open for it"),
@@ -67,6 +67,7 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::ENAMETOOLONG, "ENAMETOOLONG", "the path of a Unix socket has room for 107 bytes; take a shorter one, or one that begins in the current directory"),
     (libc::ENETUNREACH, "ENETUNREACH", "there is no route to that network; `ip route` lists them"),
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),
+    (libc::ENODEV, "ENODEV", "this machine has no such interface; `ip link` lists those it has"),
     (libc::ENOENT, "ENOENT", "there is no such file or directory; check the spelling, or make the directory first"),
     (libc::ENOSPC, "ENOSPC", "the disk is full; `df -h` shows which, delete something there"),
     (libc::ENOTDIR, "ENOTDIR", "a part of the path is a file, not a directory; check the spelling"),

@@ -11,6 +11,7 @@ use crate::kernel;
 use crate::outcome::{Result, Stop, ensure};
 use crate::script::Script;
 use crate::subject::{Setup, Signal, Subject};
+use crate::wait::wait_for;
 
 /// Adds these promises to a lab's own: calls the macro named first with its
 /// arguments, and with this list behind them.
@@ -80,12 +81,22 @@ fn start_at(
 
 pub(super) fn prints_the_address_it_bound(script: &Script) -> Result {
     expect_first_line(&*serve(script)?)?;
-    let mut addresses = ("localhost", 0).to_socket_addrs()?;
-    let first = addresses.next().ok_or_else(|| {
-        Stop::skipped("this machine does not know the name localhost")
-    })?;
+    let addresses: Vec<_> = ("localhost", 0).to_socket_addrs()?.collect();
+    let Some(first) = addresses.first() else {
+        let missing = "this machine does not know the name localhost";
+        return Err(Stop::skipped(missing));
+    };
+    // A program of IPv4 alone takes the first of these.
+    let first_v4 = addresses.iter().find(|it| it.is_ipv4()).unwrap_or(first);
     let server = script.start(&["server", "--listen", "localhost:0"])?;
-    script.wait_bound(&server, first)?;
+    let bound = || {
+        let mut sockets = server.udp_sockets().ok()?.into_iter();
+        sockets.find_map(|socket| {
+            let has_it = |it: &&&SocketAddr| it.ip() == socket.local.ip();
+            [first, first_v4].iter().find(has_it).copied()
+        })
+    };
+    script.wait_bound(&server, *wait_for(bound).unwrap_or(first))?;
     expect_first_line(&server)
 }
 
@@ -189,7 +200,7 @@ pub(super) fn warns_when_others_can_reach_it(script: &Script) -> Result {
 
 /// With which status does not matter here.
 fn wait_for_end(server: &Subject) -> Result {
-    crate::wait::wait_for(|| server.has_ended().then_some(()))
+    wait_for(|| server.has_ended().then_some(()))
         .ok_or_else(|| Stop::broken("it has not ended"))
 }
 
