@@ -4,11 +4,13 @@
 mod every_program;
 
 mod command_line;
+mod every_chat;
 mod every_datagram_server;
 mod every_server;
 mod output_file;
 
 pub mod backpressure;
+pub mod chat_v1;
 pub mod close;
 pub mod getconnections;
 pub mod half_open;

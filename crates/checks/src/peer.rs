@@ -360,6 +360,19 @@ impl Peer {
         )
     }
 
+    /// Receives what one read brings; nothing when the connection has ended.
+    pub fn receive(&mut self) -> Result<Vec<u8>> {
+        let mut received = vec![0; 64 * 1024];
+        let deadline = Instant::now() + patience();
+        match self.read(&mut received, deadline) {
+            Ok(n_bytes) => {
+                received.truncate(n_bytes);
+                Ok(received)
+            }
+            ended => Err(Stop::broken(why_no_more(ended))),
+        }
+    }
+
     /// Reads to the end; returns all bytes and how it ended.
     pub fn read_to_end(&mut self) -> Result<(Vec<u8>, End)> {
         self.step("reads until the connection ends");
@@ -464,7 +477,8 @@ impl Peer {
         }
     }
 
-    fn step(&self, what: impl std::fmt::Display) {
+    /// Adds a step that no method here adds by itself.
+    pub fn step(&self, what: impl std::fmt::Display) {
         self.steps.add(format_args!("{} {what}", self.name));
     }
 }
