@@ -1,6 +1,8 @@
 //! The checks can have their program on one host of a private network, and its
 //! peers on others.
 
+use std::net::IpAddr;
+
 use checks::outcome::{Result, Stop, ensure};
 use checks::script::Script;
 use checks::subject::Setup;
@@ -97,6 +99,43 @@ fn a_lab_connects_to_a_server_on_another_host() {
         peer.wait_until_read()?;
         peer.half_close()?;
         client.expect_status(0)
+    });
+}
+
+#[test]
+fn datagrams_go_where_they_are_sent_and_nowhere_else() {
+    let name = "lan/datagrams-go-where-they-are-sent-and-nowhere-else";
+    run(name, &labs::udp_unicast::LAB, |script| {
+        let lan = script.network(LAN)?;
+        let host = |name| lan.host(name).map_err(Stop::broken);
+        let flags = ["server", "--listen", "10.0.1.2:41234"];
+        let setup = Setup {
+            flags: flags.map(str::to_owned).into(),
+            ..Setup::default()
+        };
+        let server = script.start_on(host("b")?, &setup)?;
+        let wanted = "10.0.1.2:41234".parse().map_err(Stop::broken)?;
+        script.wait_bound(&server, wanted)?;
+        ensure(server.udp_sockets()?.len() == 1, "it has more sockets")?;
+        let everywhere = "0.0.0.0:7000";
+        let peer = script.datagrams_on(host("a")?, everywhere, "who asks")?;
+        let other = script.datagrams_on(host("d")?, everywhere, "another")?;
+        peer.send(b"hello", wanted)?;
+        ensure(peer.expect(b"5")? == wanted, "somebody else answered")?;
+        peer.allow_broadcast()?;
+        let all = "10.0.1.255:7000".parse().map_err(Stop::broken)?;
+        peer.send(b"to all", all)?;
+        peer.expect(b"to all")?;
+        let to = "10.0.2.1:7000".parse().map_err(Stop::broken)?;
+        other.expect_silence(&peer, to)?;
+        let groups = server.groups()?;
+        let all_hosts: IpAddr = [224, 0, 0, 1].into();
+        let has_joined = |interface| {
+            groups
+                .iter()
+                .any(|it| it.interface == interface && it.address == all_hosts)
+        };
+        ensure(has_joined("eth0"), format_args!("it is in {groups:?}"))
     });
 }
 

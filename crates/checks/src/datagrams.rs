@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 
+use lan::Host;
 use socket2::{Domain, Socket, Type};
 
 use crate::bytes::{difference, shown};
@@ -34,7 +35,32 @@ impl Datagrams {
     ) -> Result<Self> {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::DGRAM, None)?;
+        Self::bind_socket(socket, address, name, steps)
+    }
+
+    /// The same on a host of a private network.
+    pub(crate) fn bind_on(
+        host: &Host,
+        address: SocketAddr,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = host.socket(domain, Type::DGRAM, None)?;
+        Self::bind_socket(socket, address, name, steps)
+    }
+
+    fn bind_socket(
+        socket: Socket,
+        address: SocketAddr,
+        name: &str,
+        steps: Steps,
+    ) -> Result<Self> {
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        if address.port() != 0 {
+            // The port is everybody's to whom something is sent there.
+            socket.set_reuse_address(true)?;
+        }
         socket.set_read_timeout(Some(patience()))?;
         socket.set_write_timeout(Some(patience()))?;
         socket.bind(&address.into())?;
@@ -107,6 +133,40 @@ impl Datagrams {
             None => Ok(from),
             Some(difference) => Err(Stop::broken(difference)),
         }
+    }
+
+    /// Nothing has come until now. To prove it, `from` sends a datagram to our
+    /// address `to`, and it is the next one here: so `from` should be where the
+    /// others would have come from, and what they would have answered to must
+    /// have been sent before.
+    ///
+    /// # Errors
+    ///
+    /// Broken when something else has come.
+    pub fn expect_silence(&self, from: &Self, to: SocketAddr) -> Result {
+        let (name, other) = (&self.name, &from.name);
+        self.steps.add(format_args!(
+            "{name} has heard nothing when a mark of {other} comes"
+        ));
+        let mark = format!("a mark, {}", fastrand::u64(..));
+        from.send_quietly(mark.as_bytes(), to)?;
+        let (bytes, _) = self.receive()?;
+        match difference(mark.as_bytes(), &bytes) {
+            None => Ok(()),
+            Some(_) => Err(Stop::broken(format_args!(
+                "it has heard {}",
+                shown(&bytes)
+            ))),
+        }
+    }
+
+    /// From now on it may send to everybody at once (`SO_BROADCAST`).
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn allow_broadcast(&self) -> Result {
+        Ok(self.socket.set_broadcast(true)?)
     }
 
     /// From now on the kernel lets nobody else's datagrams in: who sends here

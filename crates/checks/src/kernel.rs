@@ -7,16 +7,16 @@
 //! `/proc/PID/schedstat`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::outcome::Result;
 
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
-    memory, outlives_exec, process_tree, tcp_sockets_of_on, tcp_sockets_on,
-    udp_sockets, udp_sockets_of, unix_sockets, unix_sockets_of,
-    unprivileged_port_start,
+    groups, memory, outlives_exec, process_tree, tcp_sockets_of_on,
+    tcp_sockets_on, udp_sockets_of_on, udp_sockets_on, unix_sockets,
+    unix_sockets_of, unprivileged_port_start,
 };
 pub(crate) use sys::{descriptor_of, inode_of};
 
@@ -28,6 +28,16 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
 /// The TCP sockets that these processes hold in this machine's network.
 pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
     tcp_sockets_of_on(pids, &[])
+}
+
+/// Every UDP socket of this machine's network.
+pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
+    udp_sockets_on(&[])
+}
+
+/// The UDP sockets that these processes hold in this machine's network.
+pub fn udp_sockets_of(pids: &[u32]) -> Result<Vec<UdpSocket>> {
+    udp_sockets_of_on(pids, &[])
 }
 
 /// One TCP socket as the kernel sees it.
@@ -95,6 +105,18 @@ pub struct UdpSocket {
     pub receive_queue: u32,
     /// The number by which `/proc/PID/fd` names it.
     pub inode: u32,
+}
+
+/// A multicast group that a host has joined on one of its interfaces. The
+/// kernel itself joins some, such as 224.0.0.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name of the interface.
+    pub interface: String,
+    /// The group's address.
+    pub address: IpAddr,
+    /// How many sockets of the host have joined it there, and the kernel.
+    pub users: u32,
 }
 
 /// One Unix stream socket as the kernel sees it.
@@ -174,7 +196,9 @@ mod sys {
     use procfs::process::{FDTarget, LimitValue, Process};
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::{File, TcpSocket, TcpState, Timer, UdpSocket, UnixSocket};
+    use super::{
+        File, Group, TcpSocket, TcpState, Timer, UdpSocket, UnixSocket,
+    };
     use crate::outcome::{Result, Stop};
 
     /// Whether this system shows what the checks need to see.
@@ -185,30 +209,16 @@ mod sys {
     /// Every TCP socket of these hosts, or of this machine's network if there
     /// are none, save those in TIME-WAIT.
     pub fn tcp_sockets_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
-        let domain = Domain::from(AF_NETLINK);
-        let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
         let mut sockets = Vec::new();
         let extensions = 1 << (INET_DIAG_INFO - 1);
-        let mut all = || -> io::Result<()> {
-            for family in [AF_INET, AF_INET6] {
-                // inet_diag_req_v2: family, protocol, extensions, states, no
-                // address.
-                let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
-                wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
-                wanted.extend([0; 48]);
-                let mut each = |message: &[u8]| sockets.extend(socket(message));
-                if hosts.is_empty() {
-                    let netlink = Socket::new(domain, Type::DGRAM, protocol)?;
-                    ask(netlink, &wanted, &mut each)?;
-                }
-                for host in hosts {
-                    let netlink = host.socket(domain, Type::DGRAM, protocol)?;
-                    ask(netlink, &wanted, &mut each)?;
-                }
-            }
-            Ok(())
-        };
-        all().map_err(|error| unseen(&error))?;
+        for family in [AF_INET, AF_INET6] {
+            // inet_diag_req_v2: family, protocol, extensions, states, no
+            // address.
+            let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
+            wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+            wanted.extend([0; 48]);
+            dump(hosts, &wanted, |message| sockets.extend(socket(message)))?;
+        }
         Ok(sockets)
     }
 
@@ -230,14 +240,15 @@ mod sys {
         Ok(sockets)
     }
 
-    /// Every UDP socket of this network namespace.
-    pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
+    /// Every UDP socket of these hosts, or of this machine's network if there
+    /// are none.
+    pub fn udp_sockets_on(hosts: &[Host]) -> Result<Vec<UdpSocket>> {
         let mut sockets = Vec::new();
         for family in [AF_INET, AF_INET6] {
             let mut wanted = vec![family, IPPROTO_UDP, 0, 0];
             wanted.extend(u32::MAX.to_ne_bytes());
             wanted.extend([0; 48]);
-            dump(&wanted, |message| {
+            dump(hosts, &wanted, |message| {
                 sockets.extend(socket(message).map(|it| UdpSocket {
                     local: it.local,
                     receive_queue: it.receive_queue,
@@ -248,12 +259,64 @@ mod sys {
         Ok(sockets)
     }
 
-    /// The UDP sockets that these processes hold.
-    pub fn udp_sockets_of(pids: &[u32]) -> Result<Vec<UdpSocket>> {
+    /// The UDP sockets that these processes hold on these hosts, or in this
+    /// machine's network.
+    pub fn udp_sockets_of_on(
+        pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<UdpSocket>> {
         let inodes = inodes_of(pids);
-        let mut sockets = udp_sockets()?;
+        let mut sockets = udp_sockets_on(hosts)?;
         sockets.retain(|socket| inodes.contains(&socket.inode.into()));
         Ok(sockets)
+    }
+
+    /// The multicast groups that the host has joined on which this process
+    /// runs, whichever of its sockets did it (`/proc/PID/net/igmp`, `igmp6`).
+    pub fn groups(pid: u32) -> Result<Vec<Group>> {
+        let read = |name| fs::read_to_string(format!("/proc/{pid}/net/{name}"));
+        let mut groups = groups_v4(&read("igmp")?);
+        // A system without IPv6 has no such file.
+        groups.extend(groups_v6(&read("igmp6").unwrap_or_default()));
+        Ok(groups)
+    }
+
+    /// A line for each interface, with its number and its name in front, and
+    /// under it one for each group, the address as the kernel has it in memory.
+    fn groups_v4(text: &str) -> Vec<Group> {
+        let mut interface = "";
+        let mut groups = Vec::new();
+        for line in text.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if !line.starts_with(char::is_whitespace) {
+                interface = words.get(1).copied().unwrap_or_default();
+                continue;
+            }
+            let address = words
+                .first()
+                .and_then(|it| u32::from_str_radix(it, 16).ok());
+            let users = words.get(1).and_then(|it| it.parse().ok());
+            groups.extend(address.zip(users).map(|(address, users)| Group {
+                interface: interface.to_owned(),
+                address: Ipv4Addr::from(address.to_ne_bytes()).into(),
+                users,
+            }));
+        }
+        groups
+    }
+
+    /// Number and name of the interface, group, users, and more.
+    fn groups_v6(text: &str) -> Vec<Group> {
+        let group = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let address = u128::from_str_radix(words.get(2)?, 16).ok()?;
+            Some(Group {
+                interface: (*words.get(1)?).to_owned(),
+                address: Ipv6Addr::from_bits(address).into(),
+                users: words.get(3)?.parse().ok()?,
+            })
+        };
+        text.lines().filter_map(group).collect()
     }
 
     /// The descriptor by which the process has the socket with this inode.
@@ -273,7 +336,7 @@ mod sys {
         wanted.extend(UDIAG_SHOW_VFS_PEER_RQLEN.to_ne_bytes());
         wanted.extend([0; 8]);
         let mut sockets = Vec::new();
-        dump(&wanted, |message| sockets.extend(unix_socket(message)))?;
+        dump(&[], &wanted, |message| sockets.extend(unix_socket(message)))?;
         Ok(sockets)
     }
 
@@ -411,13 +474,27 @@ mod sys {
     const UNIX_DIAG_PEER: u16 = 2;
     const UNIX_DIAG_RQLEN: u16 = 4;
 
-    /// Asks about this machine's network.
-    fn dump(wanted: &[u8], each: impl FnMut(&[u8])) -> Result {
+    /// Asks about the networks of these hosts, or about this machine's if there
+    /// are none.
+    fn dump(
+        hosts: &[Host],
+        wanted: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> Result {
         let domain = Domain::from(AF_NETLINK);
         let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
-        Socket::new(domain, Type::DGRAM, protocol)
-            .and_then(|netlink| ask(netlink, wanted, each))
-            .map_err(|error| unseen(&error))
+        let mut all = || -> io::Result<()> {
+            if hosts.is_empty() {
+                let netlink = Socket::new(domain, Type::DGRAM, protocol)?;
+                return ask(netlink, wanted, &mut each);
+            }
+            for host in hosts {
+                let netlink = host.socket(domain, Type::DGRAM, protocol)?;
+                ask(netlink, wanted, &mut each)?;
+            }
+            Ok(())
+        };
+        all().map_err(|error| unseen(&error))
     }
 
     /// Asks for the sockets wanted, and reads the answers to the last. They are
@@ -590,7 +667,7 @@ mod sys {
 
     use lan::Host;
 
-    use super::{File, TcpSocket, UdpSocket, UnixSocket};
+    use super::{File, Group, TcpSocket, UdpSocket, UnixSocket};
     use crate::outcome::{Result, Stop};
 
     pub fn can_see() -> Result {
@@ -608,12 +685,19 @@ mod sys {
         tcp_sockets_on(hosts)
     }
 
-    pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
+    pub fn udp_sockets_on(_hosts: &[Host]) -> Result<Vec<UdpSocket>> {
         Err(Stop::skipped("only Linux shows whose socket it is"))
     }
 
-    pub fn udp_sockets_of(_pids: &[u32]) -> Result<Vec<UdpSocket>> {
-        udp_sockets()
+    pub fn udp_sockets_of_on(
+        _pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<UdpSocket>> {
+        udp_sockets_on(hosts)
+    }
+
+    pub fn groups(_pid: u32) -> Result<Vec<Group>> {
+        Err(Stop::skipped("only Linux shows which groups were joined"))
     }
 
     pub(crate) fn descriptor_of(_pid: u32, _inode: u32) -> Option<i32> {
@@ -714,6 +798,37 @@ mod tests {
         let descriptor = descriptor_of(std::process::id(), found.inode);
         use std::os::fd::AsRawFd;
         assert_eq!(descriptor, Some(socket.as_raw_fd()));
+    }
+
+    #[test]
+    fn a_group_shows_its_interface_as_long_as_somebody_is_in_it() {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+
+        // Another test of this machine may look at the same time.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let v4 = Ipv4Addr::new(239, 255, high, low);
+        let v6 = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, high.into(), low.into());
+        let ours = || -> Vec<Group> {
+            let groups = groups(std::process::id()).unwrap();
+            let is_ours =
+                |it: &Group| [v4.into(), v6.into()].contains(&it.address);
+            groups.into_iter().filter(is_ours).collect()
+        };
+        assert_eq!(ours(), []);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.join_multicast_v4(&v4, &Ipv4Addr::LOCALHOST).unwrap();
+        let group = |address| Group {
+            interface: "lo".into(),
+            address,
+            users: 1,
+        };
+        assert_eq!(ours(), [group(v4.into())]);
+        let socket6 = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        // Interface 1 is `lo`.
+        socket6.join_multicast_v6(&v6, 1).unwrap();
+        assert_eq!(ours(), [group(v4.into()), group(v6.into())]);
+        drop((socket, socket6));
+        assert_eq!(ours(), []);
     }
 
     #[test]

@@ -319,12 +319,30 @@ impl<'a> Script<'a> {
         subject.wait_bound(wanted).map(drop)
     }
 
-    /// Somebody with a UDP socket on any free port of `address`.
+    /// Somebody with a UDP socket at `address`, where port 0 stands for any
+    /// free one.
     pub fn datagrams(&self, address: &str, name: &str) -> Result<Datagrams> {
         let address = address.parse().map_err(Stop::broken)?;
         let peer = Datagrams::bind(address, name, self.steps.clone())?;
         self.steps
             .add(format_args!("{name} is at {}", peer.address()));
+        Ok(peer)
+    }
+
+    /// Somebody with a UDP socket on a host. A port given by number may be
+    /// shared with a program that lets it be shared (`SO_REUSEADDR`).
+    pub fn datagrams_on(
+        &self,
+        host: &Host,
+        address: &str,
+        name: &str,
+    ) -> Result<Datagrams> {
+        let address = address.parse().map_err(Stop::broken)?;
+        let steps = self.steps.clone();
+        let peer = Datagrams::bind_on(host, address, name, steps)?;
+        let (host, address) = (host.name(), peer.address());
+        self.steps
+            .add(format_args!("{name} on host {host} is at {address}"));
         Ok(peer)
     }
 

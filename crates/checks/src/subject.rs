@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use lan::Host;
 use socket2::Socket;
 
-use crate::kernel::{self, TcpSocket, TcpState, UdpSocket};
+use crate::kernel::{self, Group, TcpSocket, TcpState, UdpSocket};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
 use crate::sys;
@@ -273,7 +273,14 @@ impl Subject {
 
     /// Its UDP sockets, and those of the programs it started.
     pub fn udp_sockets(&self) -> Result<Vec<UdpSocket>> {
-        kernel::udp_sockets_of(&kernel::process_tree(self.pid()))
+        let pids = kernel::process_tree(self.pid());
+        kernel::udp_sockets_of_on(&pids, self.host.as_slice())
+    }
+
+    /// The multicast groups that its host has joined, by its sockets or those
+    /// of others.
+    pub fn groups(&self) -> Result<Vec<Group>> {
+        kernel::groups(self.pid())
     }
 
     /// Its UDP socket with this address, to be used together with it
@@ -282,7 +289,8 @@ impl Subject {
     pub fn share_udp_socket(&self, address: SocketAddr) -> Result<Socket> {
         self.steps
             .add(format_args!("we share the program's socket {address}"));
-        let sockets = kernel::udp_sockets_of(&[self.pid()])?;
+        let hosts = self.host.as_slice();
+        let sockets = kernel::udp_sockets_of_on(&[self.pid()], hosts)?;
         let socket = sockets.iter().find(|it| it.local == address);
         let number = socket
             .and_then(|it| kernel::descriptor_of(self.pid(), it.inode))
