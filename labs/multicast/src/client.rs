@@ -42,6 +42,7 @@ pub(crate) async fn run(
         .join(&member, ip)
         .with_context(|| format!("cannot join {ip} on {interface}"))?;
     story!("joined {ip} on {interface}, at port {}", group.port());
+    flags.place.warn(&interface);
 
     let time_is_over = async {
         match flags.leave_after {

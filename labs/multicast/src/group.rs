@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use tokio::net::lookup_host;
@@ -137,24 +137,25 @@ impl Place {
     }
 
     // ANCHOR: interface
-    /// Finds the interface, and warns when others can hear what we do there.
     pub(crate) async fn interface(&self) -> anyhow::Result<Interface> {
+        let text = self.interface.as_deref().unwrap_or("127.0.0.1");
+        match self.group.address {
+            SocketAddr::V4(_) => Ok(Interface::V4(text.parse()?)),
+            SocketAddr::V6(_) => {
+                Ok(Interface::V6(text.to_owned(), number(text).await?))
+            }
+        }
+    }
+
+    /// Says whose group it is, and who else can hear.
+    pub(crate) fn warn(&self, interface: &Interface) {
         let group = self.group;
         if let Some(owner) = group.owner {
             warn!(%group, "this group belongs to {owner}");
         }
-        let text = self.interface.as_deref().unwrap_or("127.0.0.1");
-        let interface = match group.address {
-            SocketAddr::V4(_) => Interface::V4(text.parse()?),
-            SocketAddr::V6(_) => {
-                Interface::V6(text.to_owned(), number(text).await?)
-            }
-        };
         if !matches!(interface, Interface::V4(ip) if ip.is_loopback()) {
-            let on = &interface;
-            warn!(%on, "everybody in this network can join, and send as well");
+            warn!(%interface, "everybody in this network can hear, and send");
         }
-        Ok(interface)
     }
     // ANCHOR_END: interface
 }
@@ -163,12 +164,11 @@ impl Place {
 /// The number of an interface. The resolver knows it: `fe80::%eth0` is an
 /// address that means something at one interface only (RFC 4007).
 async fn number(interface: &str) -> anyhow::Result<u32> {
-    let what = || format!("there is no interface {interface}");
-    let zoned = format!("fe80::%{interface}");
-    let mut found = lookup_host((zoned, 0)).await.with_context(what)?;
-    match found.next() {
+    let address = format!("fe80::%{interface}");
+    let found = lookup_host((address, 0)).await;
+    match found.ok().and_then(|mut addresses| addresses.next()) {
         Some(SocketAddr::V6(address)) => Ok(address.scope_id()),
-        _ => Err(anyhow::Error::msg(what())),
+        _ => bail!("there is no interface {interface}; `ip link` lists them"),
     }
 }
 // ANCHOR_END: number

@@ -60,12 +60,10 @@ pub(crate) async fn run(
     let group = flags.place.group;
     let interface = flags.place.interface().await?;
     let socket = open(flags, &interface)
-        .with_context(|| format!("cannot send by {interface}"))?;
+        .with_context(|| format!("cannot send through {interface}"))?;
     let local = socket.local_addr()?;
-    story!(
-        "sending to {group} by {interface}, from port {}",
-        local.port()
-    );
+    story!("sending from {local} to {group}");
+    flags.place.warn(&interface);
 
     let mut ticks = interval(flags.every);
     // After a sleep of the laptop, one datagram and not all that were missed.
@@ -123,13 +121,13 @@ async fn send(
     let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
     let sent = socket.send_to(now.as_bytes(), group.address).await;
     sent.with_context(|| {
-        let by = match interface {
+        let way = match interface {
             Interface::V4(Ipv4Addr::UNSPECIFIED) | Interface::V6(_, 0) => {
-                "by any interface; name one with --interface".to_owned()
+                "through any interface; name one with --interface".to_owned()
             }
-            one => format!("by {one}"),
+            one => format!("through {one}"),
         };
-        format!("cannot send to {group} {by}")
+        format!("cannot send to {group} {way}")
     })?;
     story!("sent \"{now}\"");
     Ok(())
