@@ -123,7 +123,7 @@ impl Place {
                 "an IPv6 group needs --interface, such as --interface eth0"
                     .to_owned()
             }
-            (IpAddr::V6(_), Some(text)) if text.contains([':', '.']) => {
+            (IpAddr::V6(_), Some(text)) if text.parse::<IpAddr>().is_ok() => {
                 format!(
                     "--interface {text}: over IPv6 it is its name or number, \
                      such as eth0"

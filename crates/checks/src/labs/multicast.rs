@@ -271,6 +271,7 @@ fn expect_nothing_told(script: &Script, client: &Subject) -> Result {
         sockets.iter().all(|it| it.receive_queue == 0).then_some(())
     };
     wait_for(all_read).ok_or_else(|| Stop::broken("it does not read"))?;
+    ensure(!client.has_ended(), "it has ended")?;
     client.signal(Signal::Terminate)?;
     client.expect_status(0)?;
     script.step("and has heard nothing");
@@ -298,8 +299,8 @@ fn wait_sent(script: &Script, server: &Subject, times: usize) -> Result {
 
 fn runs_with_no_flags(script: &Script) -> Result {
     let group = script.reserve_default_udp_port()?;
-    let hears = member(script, None, group, "a member")?;
     for flags in [&[][..], &["server"]] {
+        let hears = member(script, None, group, "a member")?;
         let server = script.start(flags)?;
         let (_, from) = hears.receive()?;
         let is_local = from.ip() == Ipv4Addr::LOCALHOST;
@@ -307,7 +308,6 @@ fn runs_with_no_flags(script: &Script) -> Result {
         end(&server)?;
         ensure(server.stderr().is_empty(), server.stderr())?;
     }
-    drop(hears);
     let client = script.start(&["client"])?;
     wait_joined(script, &client, group, "lo")?;
     let sends = script.datagrams("127.0.0.1:0", "a sender")?;
