@@ -88,8 +88,7 @@ const HELP = {
   ENAMETOOLONG: 'the path of a Unix socket has room for 107 bytes; take a ' +
     'shorter one, or one that begins in the current directory',
   ENETUNREACH: 'there is no route to that network; `ip route` lists them',
-  ENODEV: 'no network interface fits; `ip addr` lists those there are, name ' +
-    'one with --interface',
+  ENODEV: 'this machine has no such interface; `ip link` lists those it has',
   ENOENT: 'there is no such file or directory; check the spelling, or make ' +
     'the directory first',
   ENOSPC: 'the disk is full; `df -h` shows which, delete something there',

@@ -78,24 +78,26 @@ function ownerV4(ip) {
   if (a === 224 && b === 0 && c === 1) {
     return 'a protocol that has it from IANA';
   }
-  if (a === 233) return 'whoever has the AS number in its middle';
+  if (a === 233 && b <= 251) return 'whoever has the AS number in its middle';
   return 'somebody else on the internet';
 }
 
 // After `ff` come flags and scope, a digit each.
 function ownerV6(ip) {
-  const [, flags, scope] = /^ff(.)(.):/i.exec(ip) ?? [];
+  const [, flags, scope, next] = /^ff(.)(.):([^:]*)/i.exec(ip) ?? [];
   if (!flags) throw new Error(`${ip} is no group; groups begin with ff`);
   const take = 'take one that begins with ff15';
   if (/[0f]/i.test(scope)) {
     throw new Error(`${ip} has a scope that is reserved; ${take}`);
   }
-  if (flags === '3') {
+  if (flags === '3' && /^0*$/.test(next)) {
     throw new Error(`${ip} can be joined only together with a sender (SSM); ` +
       take);
   }
+  if (flags === '1') return undefined;
   const isTemporary = Number.parseInt(flags, 16) & 1;
-  return isTemporary ? undefined : 'a protocol that has it from IANA';
+  return isTemporary ? 'whoever has the network in its middle'
+    : 'a protocol that has it from IANA';
 }
 
 function interval(text) {
@@ -132,6 +134,12 @@ function toInterface() {
   const found = all.find(([name, addresses]) => name === asked ||
     addresses.some(({ scopeid }) => scopeid > 0 && String(scopeid) === asked));
   return found && `::%${found[0]}`;
+}
+
+// For an error: which one, or what to do where the system was to choose.
+function orHint() {
+  const isAny = ['0.0.0.0', '0'].includes(asked);
+  return isAny ? 'any interface; name one with --interface' : asked;
 }
 
 function warn() {
@@ -211,9 +219,8 @@ function server() {
     // Without a callback, an error would be lost.
     socket.send(now, port, ip, (error) => {
       if (self.over) return;
-      const isAny = ['0.0.0.0', '0'].includes(asked);
-      const way = isAny ? 'any interface; name one with --interface' : asked;
-      if (error) self.failed(`cannot send to ${group} through ${way}`, error);
+      const what = `cannot send to ${group} through ${orHint()}`;
+      if (error) self.failed(what, error);
       else story(`sent "${now}"`);
     });
   }
@@ -247,7 +254,7 @@ function client() {
   const local = process.platform === 'win32' ? any : `${ip}${zone}`;
   socket.bind(port, local, () => {
     const join = () => socket.addMembership(ip, through);
-    if (!self.attempt(`cannot join ${ip} on ${asked}`, join)) return;
+    if (!self.attempt(`cannot join ${ip} on ${orHint()}`, join)) return;
     story(`joined ${ip} on ${asked}, at port ${port}`);
     warn();
     const after = flags['leave-after'];

@@ -67,7 +67,7 @@ const ERRNO: &[(i32, &str, &str)] = &[
     (libc::ENAMETOOLONG, "ENAMETOOLONG", "the path of a Unix socket has room for 107 bytes; take a shorter one, or one that begins in the current directory"),
     (libc::ENETUNREACH, "ENETUNREACH", "there is no route to that network; `ip route` lists them"),
     (libc::ENFILE, "ENFILE", "the whole system has no file descriptor left"),
-    (libc::ENODEV, "ENODEV", "no network interface fits; `ip addr` lists those there are, name one with --interface"),
+    (libc::ENODEV, "ENODEV", "this machine has no such interface; `ip link` lists those it has"),
     (libc::ENOENT, "ENOENT", "there is no such file or directory; check the spelling, or make the directory first"),
     (libc::ENOSPC, "ENOSPC", "the disk is full; `df -h` shows which, delete something there"),
     (libc::ENOTDIR, "ENOTDIR", "a part of the path is a file, not a directory; check the spelling"),

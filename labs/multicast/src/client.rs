@@ -38,9 +38,9 @@ pub(crate) async fn run(
     let socket = bind(group, &interface)
         .with_context(|| format!("cannot listen on {group}"))?;
     let member = SockRef::from(&socket);
-    interface
-        .join(&member, ip)
-        .with_context(|| format!("cannot join {ip} on {interface}"))?;
+    interface.join(&member, ip).with_context(|| {
+        format!("cannot join {ip} on {}", interface.or_hint())
+    })?;
     story!("joined {ip} on {interface}, at port {}", group.port());
     flags.place.warn(&interface);
 

@@ -58,7 +58,9 @@ fn owner_v4(ip: Ipv4Addr) -> Result<Option<&'static str>, String> {
              that begins with 239"
         )),
         [224, 0, 1, _] => Ok(Some("a protocol that has it from IANA")),
-        [233, ..] => Ok(Some("whoever has the AS number in its middle")),
+        [233, 0..=251, ..] => {
+            Ok(Some("whoever has the AS number in its middle"))
+        }
         [239, ..] => Ok(None),
         [224..=238, ..] => Ok(Some("somebody else on the internet")),
         _ => Err(format!(
@@ -71,19 +73,20 @@ fn owner_v4(ip: Ipv4Addr) -> Result<Option<&'static str>, String> {
 fn owner_v6(ip: Ipv6Addr) -> Result<Option<&'static str>, String> {
     const IS_TEMPORARY: u8 = 1;
 
-    let [first, second, ..] = ip.octets();
+    let [first, second, third, fourth, ..] = ip.octets();
     match (first, second >> 4, second & 0xf) {
         (0xff, _, 0 | 0xf) => Err(format!(
             "{ip} has a scope that is reserved; take one that begins with ff15"
         )),
-        (0xff, 3, _) => Err(format!(
+        (0xff, 3, _) if [third, fourth] == [0, 0] => Err(format!(
             "{ip} can be joined only together with a sender (SSM); take one \
              that begins with ff15"
         )),
+        (0xff, IS_TEMPORARY, _) => Ok(None),
         (0xff, flags, _) if flags & IS_TEMPORARY == 0 => {
             Ok(Some("a protocol that has it from IANA"))
         }
-        (0xff, ..) => Ok(None),
+        (0xff, ..) => Ok(Some("whoever has the network in its middle")),
         _ => Err(format!("{ip} is no group; groups begin with ff")),
     }
 }
@@ -103,6 +106,18 @@ impl fmt::Display for Interface {
         match self {
             Interface::V4(address) => address.fmt(f),
             Interface::V6(name, _) => f.write_str(name),
+        }
+    }
+}
+
+impl Interface {
+    /// For an error: which one, or what to do where the system was to choose.
+    pub(crate) fn or_hint(&self) -> String {
+        match self {
+            Interface::V4(Ipv4Addr::UNSPECIFIED) | Interface::V6(_, 0) => {
+                "any interface; name one with --interface".to_owned()
+            }
+            one => one.to_string(),
         }
     }
 }

@@ -84,11 +84,9 @@ async fn main() -> ExitCode {
     common::finish(run(role, stop).await)
 }
 
-// ANCHOR: run
 async fn run(role: Role, stop: CancellationToken) -> anyhow::Result<()> {
     match role {
         Role::Server(flags) => server::run(&flags, stop).await,
         Role::Client(flags) => client::run(&flags, stop).await,
     }
 }
-// ANCHOR_END: run

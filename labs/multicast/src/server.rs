@@ -1,7 +1,7 @@
 //! The server: it sends to the group, and does not know who is in it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -121,13 +121,7 @@ async fn send(
     let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
     let sent = socket.send_to(now.as_bytes(), group.address).await;
     sent.with_context(|| {
-        let way = match interface {
-            Interface::V4(Ipv4Addr::UNSPECIFIED) | Interface::V6(_, 0) => {
-                "through any interface; name one with --interface".to_owned()
-            }
-            one => format!("through {one}"),
-        };
-        format!("cannot send to {group} {way}")
+        format!("cannot send to {group} through {}", interface.or_hint())
     })?;
     story!("sent \"{now}\"");
     Ok(())

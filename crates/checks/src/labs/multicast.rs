@@ -323,7 +323,7 @@ fn sends_the_date_and_time(script: &Script) -> Result {
     let hears = member(script, None, group, "a member")?;
     let before = seconds(SystemTime::now());
     let text = group.to_string();
-    let flags = ["server", "--group", &text, "--every", "1h"];
+    let flags = ["server", "--group", &text, "--every", "60m"];
     let variables = vec![("TZ", FAR.to_owned())];
     let server = script.start_with(&Setup {
         flags: flags.map(str::to_owned).into(),
@@ -668,7 +668,8 @@ fn does_the_same_over_ipv6(script: &Script) -> Result {
     let client = start(script, "client", group, &flags, Some(b))?;
     client.expect_story(&format!("left {} on eth0", group.ip()))?;
     script.step("its host is in the group no more");
-    ensure(!is_member(&client, group, "eth0")?, "it is")
+    // The other client there is still a member of the first group.
+    ensure(!is_member(&far, group, "eth0")?, "it is")
 }
 
 fn help_says_what_and_how(script: &Script) -> Result {
@@ -802,13 +803,15 @@ fn a_host_without_network_is_enough(script: &Script) -> Result {
          --interface: "
     );
     expect_error(&failed, &what, "(ENETUNREACH)")?;
+    let group = any_group();
     let failed = start(script, "client", group, &anywhere, Some(a))?;
     failed.expect_status(1)?;
-    let what = format!("cannot join {} on 0.0.0.0: ", group.ip());
+    let what = format!(
+        "cannot join {} on any interface; name one with --interface: ",
+        group.ip()
+    );
     expect_error(&failed, &what, "(ENODEV)")?;
-    expect_two_lines(&failed)?;
-    let helps = failed.stderr().contains("--interface");
-    ensure(helps, "it does not name --interface")
+    expect_two_lines(&failed)
 }
 
 fn a_busy_port_is_one_clear_line(script: &Script) -> Result {
@@ -824,15 +827,14 @@ fn a_busy_port_is_one_clear_line(script: &Script) -> Result {
 }
 
 fn warns_when_others_can_hear(script: &Script) -> Result {
-    let group = any_group();
     let lan = script.network(&[&["a"]])?;
     let a = host(&lan, "a")?;
     for role in ["server", "client"] {
         let flags = ["--interface", "10.0.1.1"];
-        let warns = start(script, role, group, &flags, Some(a))?;
+        let warns = start(script, role, any_group(), &flags, Some(a))?;
         warns.expect_stderr("10.0.1.1")?;
         let flags = ["--interface", "127.0.0.1"];
-        let silent = start(script, role, group, &flags, Some(a))?;
+        let silent = start(script, role, any_group(), &flags, Some(a))?;
         script.step("on loopback it does not warn");
         // What comes after it is told, so it has had the time to warn.
         wait_for(|| (!silent.story().is_empty()).then_some(()))
