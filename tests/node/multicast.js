@@ -5,7 +5,7 @@
 //   terminal 2   node tests/node/multicast.js client --leave-after 5s
 //
 // The same program in Rust is labs/multicast: same flags, same story. Start a
-// second client; then give the server `--loopback off`, and both fall silent.
+// second client: it takes the same port, and both hear.
 
 const dgram = require('node:dgram');
 const net = require('node:net');
@@ -25,7 +25,8 @@ const flags = parseFlags(
     every: flag('TIME', interval, 'How often to send, else 1s'),
     ttl: flag('HOPS', hops, 'How many networks it may reach, else 1'),
     loopback: flag('WHETHER', oneOf('on', 'off'),
-      'Whether members on this host are to hear it, else on'),
+      'Whether members on this host are to hear it, else on; through ' +
+      '127.0.0.1 they always do'),
     'leave-after': flag('TIME', time, 'Leave the group after so long'),
   },
   'server|client',

@@ -14,8 +14,8 @@
 //! terminal 2   cargo run -p multicast -- client --leave-after 5s
 //! ```
 //!
-//! Start a second client in a third terminal: it takes the same port. Then give
-//! the server `--loopback off`, and both fall silent.
+//! Start a second client in a third terminal: it takes the same port, and both
+//! hear. Which of them has left, the server never knows.
 
 mod client;
 mod group;

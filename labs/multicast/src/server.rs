@@ -29,7 +29,8 @@ pub(crate) struct Flags {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=255))]
     ttl: u32,
 
-    /// Whether members on this host are to hear it
+    /// Whether members on this host are to hear it; through 127.0.0.1 they
+    /// always do
     #[arg(long, value_name = "WHETHER", default_value = "on")]
     loopback: Switch,
 }

@@ -73,8 +73,8 @@ lab! {
          whether there are any or not.",
         "Linux sends it out where the host is no member itself.";
     loopback_off_spares_its_own_host = "loopback-off-spares-its-own-host":
-        "With `--loopback off`, members on the server's host hear nothing, \
-         and all others do; with `on`, both do.",
+        "Sent to a network with `--loopback off`, members on the server's \
+         host hear nothing, and all others do; with `on`, both do.",
         "It is said at the sender, and for the sender's host.";
     does_the_same_over_ipv6 = "does-the-same-over-ipv6":
         "Over IPv6, too, `--interface`, `--ttl`, `--loopback` and \
