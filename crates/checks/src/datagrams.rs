@@ -108,15 +108,19 @@ impl Datagrams {
     /// Broken when none comes in time.
     pub fn receive(&self) -> Result<(Vec<u8>, SocketAddr)> {
         let mut buffer = vec![0; ROOM];
-        match self.socket.recv_from(&mut buffer) {
-            Ok((n_bytes, from)) => {
-                buffer.truncate(n_bytes);
-                Ok((buffer, from))
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((n_bytes, from)) => {
+                    buffer.truncate(n_bytes);
+                    return Ok((buffer, from));
+                }
+                // With a time limit, the kernel does not go on by itself.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    return Err(Stop::broken("no datagram came"));
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                Err(Stop::broken("no datagram came"))
-            }
-            Err(error) => Err(error.into()),
         }
     }
 

@@ -70,6 +70,8 @@ impl Wire {
             }
             let n_bytes = match (&self.socket).read(&mut buffer) {
                 Ok(n_bytes) => n_bytes,
+                // With a time limit, the kernel does not go on by itself.
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     return Err(none());
                 }

@@ -152,6 +152,8 @@ impl Place {
     }
 
     // ANCHOR: interface
+    /// Over IPv4 it is loopback, unless another was named. Over IPv6 one must
+    /// be named: `lo` has no route to groups there.
     pub(crate) async fn interface(&self) -> anyhow::Result<Interface> {
         let text = self.interface.as_deref().unwrap_or("127.0.0.1");
         match self.group.address {
