@@ -14,9 +14,9 @@ use crate::outcome::Result;
 
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
-    groups, memory, outlives_exec, process_tree, tcp_sockets_of_on,
-    tcp_sockets_on, udp_sockets_of_on, udp_sockets_on, unix_sockets,
-    unix_sockets_of, unprivileged_port_start,
+    groups, memory, outlives_exec, process_tree, tcp_listeners_of_on,
+    tcp_listeners_on, tcp_sockets_of_on, tcp_sockets_on, udp_sockets_of_on,
+    udp_sockets_on, unix_sockets, unix_sockets_of, unprivileged_port_start,
 };
 pub(crate) use sys::{descriptor_of, inode_of};
 
@@ -203,19 +203,29 @@ mod sys {
 
     /// Whether this system shows what the checks need to see.
     pub fn can_see() -> Result {
-        tcp_sockets_on(&[]).map(drop)
+        tcp_listeners_on(&[]).map(drop)
     }
 
     /// Every TCP socket of these hosts, or of this machine's network if there
     /// are none, save those in TIME-WAIT.
     pub fn tcp_sockets_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_in(ALL_STATES_BUT_TIME_WAIT, hosts)
+    }
+
+    /// Those that listen. The kernel keeps them in a small table of their own,
+    /// so this is much cheaper than to look through all the others.
+    pub fn tcp_listeners_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_in(1 << TCP_LISTEN, hosts)
+    }
+
+    fn tcp_sockets_in(states: u32, hosts: &[Host]) -> Result<Vec<TcpSocket>> {
         let mut sockets = Vec::new();
         let extensions = 1 << (INET_DIAG_INFO - 1);
         for family in [AF_INET, AF_INET6] {
             // inet_diag_req_v2: family, protocol, extensions, states, no
             // address.
             let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
-            wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+            wanted.extend(states.to_ne_bytes());
             wanted.extend([0; 48]);
             dump(hosts, &wanted, |message| sockets.extend(socket(message)))?;
         }
@@ -236,6 +246,17 @@ mod sys {
     ) -> Result<Vec<TcpSocket>> {
         let inodes = inodes_of(pids);
         let mut sockets = tcp_sockets_on(hosts)?;
+        sockets.retain(|socket| inodes.contains(&socket.inode.into()));
+        Ok(sockets)
+    }
+
+    /// Those of them that listen.
+    pub fn tcp_listeners_of_on(
+        pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
+        let inodes = inodes_of(pids);
+        let mut sockets = tcp_listeners_on(hosts)?;
         sockets.retain(|socket| inodes.contains(&socket.inode.into()));
         Ok(sockets)
     }
@@ -679,6 +700,17 @@ mod sys {
     }
 
     pub fn tcp_sockets_of_on(
+        _pids: &[u32],
+        hosts: &[Host],
+    ) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_on(hosts)
+    }
+
+    pub fn tcp_listeners_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
+        tcp_sockets_on(hosts)
+    }
+
+    pub fn tcp_listeners_of_on(
         _pids: &[u32],
         hosts: &[Host],
     ) -> Result<Vec<TcpSocket>> {

@@ -1,8 +1,12 @@
 //! The promises, a module for each lab.
 
+#[macro_use]
+mod every_program;
+
 mod command_line;
 mod every_datagram_server;
 mod every_server;
+mod output_file;
 
 pub mod backpressure;
 pub mod close;

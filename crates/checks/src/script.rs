@@ -403,13 +403,15 @@ impl<'a> Script<'a> {
         let address = self.lab.default_address;
         let turn = self.wait_for_turn(&format!("port-{}", address.port()))?;
         *self.port.borrow_mut() = Some(turn);
-        if TcpStream::connect(address).is_ok() {
-            return Err(Stop::skipped(format_args!(
+        // Who had it before may not be quite gone: a child that another thread
+        // has just forked holds all descriptors, until its program runs.
+        let free = || TcpStream::connect(address).is_err().then_some(address);
+        wait_for(free).ok_or_else(|| {
+            Stop::skipped(format_args!(
                 "port {} is in use by a program that no check started",
                 address.port()
-            )));
-        }
-        Ok(address)
+            ))
+        })
     }
 
     /// Takes the lab's default UDP port for itself, as

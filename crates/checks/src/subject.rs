@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use lan::Host;
 use socket2::Socket;
 
-use crate::kernel::{self, Group, TcpSocket, TcpState, UdpSocket};
+use crate::kernel::{self, Group, TcpSocket, UdpSocket};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
 use crate::sys;
@@ -202,11 +202,10 @@ impl Subject {
     ) -> Result<SocketAddr> {
         kernel::can_see()?;
         let fits = |socket: &TcpSocket| {
-            socket.state == TcpState::Listen
-                && socket.local.ip() == wanted.ip()
+            socket.local.ip() == wanted.ip()
                 && [0, socket.local.port()].contains(&wanted.port())
         };
-        let found = wait_for(|| match self.sockets() {
+        let found = wait_for(|| match self.listeners() {
             Err(error) => Some(Err(error)),
             Ok(sockets) => match sockets.into_iter().find(fits) {
                 Some(socket) => Some(Ok(socket.local)),
@@ -228,19 +227,18 @@ impl Subject {
                 "it ended with {exit} before it listened"
             ));
         }
-        let listeners = |sockets: Result<Vec<TcpSocket>>| {
-            let mut sockets = sockets.unwrap_or_default();
-            sockets.retain(|socket| socket.state == TcpState::Listen);
-            sockets
-        };
-        if let Some(own) = listeners(self.sockets()).first() {
+        if let Some(own) = self.listeners().unwrap_or_default().first() {
             return Stop::broken(format_args!(
                 "it listens on {}, not on {wanted}",
                 own.local
             ));
         }
-        let all = listeners(kernel::tcp_sockets_on(self.host.as_slice()));
-        if all.iter().any(|socket| socket.local == wanted) {
+        let all = kernel::tcp_listeners_on(self.host.as_slice());
+        if all
+            .unwrap_or_default()
+            .iter()
+            .any(|socket| socket.local == wanted)
+        {
             return Stop::broken(format_args!(
                 "it does not listen; another program holds {wanted}"
             ));
@@ -325,6 +323,11 @@ impl Subject {
     pub fn sockets(&self) -> Result<Vec<TcpSocket>> {
         let pids = kernel::process_tree(self.pid());
         kernel::tcp_sockets_of_on(&pids, self.host.as_slice())
+    }
+
+    fn listeners(&self) -> Result<Vec<TcpSocket>> {
+        let pids = kernel::process_tree(self.pid());
+        kernel::tcp_listeners_of_on(&pids, self.host.as_slice())
     }
 
     /// Lets it open only so many more file descriptors (RLIMIT_NOFILE).

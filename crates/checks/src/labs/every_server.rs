@@ -1,7 +1,7 @@
 //! What every lab promises that listens for TCP clients and greets them with a
 //! line.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use super::command_line::{
@@ -17,55 +17,11 @@ use crate::wait::{observe, wait_for};
 /// Adds these promises to a lab's own: calls the macro named first with its
 /// arguments, and with this list behind them.
 macro_rules! every_server {
-    ($then:ident! { $($own:tt)* }) => { $then! { $($own)*
-        runs_with_no_flags = "runs-with-no-flags":
-            "With no flags it serves on its own port of 127.0.0.1, where no \
-             other machine can reach it.",
-            "The first run must work, and must not open a stranger's door.";
-        prints_the_address_it_bound = "prints-the-address-it-bound":
-            "Its first line is `listening on` and the address it really has.",
-            "With port 0 or a name, only the kernel knows what was bound.";
-        help_says_what_and_how = "help-says-what-and-how":
-            "`--help` says what it does, its flags, and an example.",
-            "Nobody should have to read the code to run it.";
-        a_busy_port_is_one_clear_line = "a-busy-port-is-one-clear-line":
-            "A port in use is one line with EADDRINUSE, a line of help, and \
-             status 1.",
-            "It is the first error that everybody meets.";
-        a_privileged_port_is_one_clear_line =
-            "a-privileged-port-is-one-clear-line":
-            "A port below 1024 is one line with EACCES, a line of help, and \
-             status 1.",
-            "The notes use port 808, which only root may have.";
-        a_foreign_address_is_one_clear_line =
-            "a-foreign-address-is-one-clear-line":
-            "An address of another machine is one line with EADDRNOTAVAIL, a \
-             line of help, and status 1.",
-            "A typing error in an address looks like this.";
-        an_unknown_name_is_one_clear_line =
-            "an-unknown-name-is-one-clear-line":
-            "A name that nobody knows is one line, a line of help, and \
-             status 1.",
-            "The name must stand in the message, or nobody sees the typing \
-             error.";
-        bad_flags_are_misuse = "bad-flags-are-misuse":
-            "A flag that is none, or a value that cannot be, is named, and \
-             the status is 2.",
-            "Scripts tell misuse from failure by the status.";
-        warns_when_others_can_reach_it = "warns-when-others-can-reach-it":
-            "Told to listen on more than loopback, it does, and warns.",
-            "Who opens a port to the whole network should know it.";
+    ($then:ident! { $($own:tt)* }) => { every_port! { $then! { $($own)*
         ends_in_order_when_asked = "ends-in-order-when-asked":
             "On Ctrl-C and on SIGTERM its clients see the end of the stream, \
              and it exits with status 0.",
             "A server that dies leaves its clients guessing.";
-        ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
-            "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
-            "Who asks again has waited long enough.";
-        a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-            "When the reader of its stdout goes away, it ends in order, \
-             without a word, with status 0.",
-            "`| head -1` is an ordinary thing to type.";
         a_reset_harms_nobody_else = "a-reset-harms-nobody-else":
             "When one client resets its connection, the others are served on.",
             "In Node, one reset without an 'error' handler ends the server.";
@@ -77,7 +33,7 @@ macro_rules! every_server {
             "Nothing that a client sends reaches the terminal as a control \
              character.",
             "An escape sequence can rewrite the screen, or type for you.";
-    } };
+    } } };
 }
 pub(crate) use every_server;
 
@@ -228,12 +184,19 @@ pub(super) fn ends_at_once_when_asked_twice(script: &Script) -> Result {
 }
 
 pub(super) fn a_closed_stdout_ends_it_quietly(script: &Script) -> Result {
-    let setup = Setup {
-        one_line_reader: true,
-        ..many(script)
+    let mut setup = many(script);
+    setup.one_line_reader = true;
+    setup
+        .flags
+        .extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+    let server = script.start_with(&setup)?;
+    // Who has a second line to say at its start may end by that, and then no
+    // client finds it.
+    let connect = |name: &str| {
+        script.wait_listening(&server, (Ipv4Addr::LOCALHOST, 0).into())?;
+        script.connect(&server, name)
     };
-    let server = script.serve_on("127.0.0.1:0", setup)?;
-    expect_quiet_end(script, &server, &|name| script.connect(&server, name))
+    expect_quiet_end(script, &server, &connect)
 }
 
 /// The reader of its stdout goes away, clients come, and it ends in order.

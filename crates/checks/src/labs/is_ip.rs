@@ -12,7 +12,7 @@ use crate::subject::{Setup, Signal, Stdin, Subject};
 use crate::wait::wait_for;
 
 // It listens nowhere and connects to nobody, so it has no address.
-lab! {
+every_program! { lab! {
     $ is_ip "is-ip" at ([0, 0, 0, 0], 0), many &[];
 
     judges_ipv4_as_node_does = "judges-ipv4-as-node-does":
@@ -71,23 +71,10 @@ lab! {
         "The status is 0 when every text is an address, and 1 when one is \
          not.",
         "`if is-ip \"$host\"` is what a script would write.";
-    help_says_what_and_how = "help-says-what-and-how":
-        "`--help` says what it does, its arguments, and an example.",
-        "Nobody should have to read the code to run it.";
-    bad_flags_are_misuse = "bad-flags-are-misuse":
-        "A flag that is none is named, and the status is 2.",
-        "Scripts tell misuse from an answer by the status.";
     ends_in_order_when_asked = "ends-in-order-when-asked":
         "On Ctrl-C and on SIGTERM it exits with status 0.",
         "Somebody who stops it has seen what he wanted.";
-    ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
-        "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
-        "Who asks again has waited long enough.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, it ends in order, without \
-         a word, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
-}
+} }
 
 /// What was measured with `net.isIP`: the IPv4 part.
 const IPV4: &[(u8, &[&str])] = &[
@@ -845,8 +832,8 @@ fn limits_a_line(script: &Script) -> Result {
 }
 
 fn memory_stays_flat(script: &Script) -> Result {
-    const BLOCK: usize = 2 << 20;
-    const MOST: u64 = 8 << 20;
+    const BLOCK: usize = 512 << 10;
+    const MOST: u64 = 2 << 20;
 
     let endless = vec![b'a'; BLOCK];
     let lines = format!("{}\n", "a".repeat(4000)).repeat(BLOCK / 4000);

@@ -3,13 +3,12 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::command_line::expect_error;
 use super::every_server::*;
+use super::output_file::{a_bad_file_is_one_clear_line, expect_full_disk_told};
 use crate::bytes::difference;
 use crate::kernel::{self, TcpSocket, TcpState, Timer};
 use crate::outcome::{Result, Stop, ensure};
@@ -458,38 +457,6 @@ fn can_be_stopped_while_paused(script: &Script) -> Result {
     )
 }
 
-fn a_bad_file_is_one_clear_line(script: &Script) -> Result {
-    let read_only = script.home().join("read-only");
-    fs::write(&read_only, "")?;
-    let mut permissions = fs::metadata(&read_only)?.permissions();
-    permissions.set_readonly(true);
-    fs::set_permissions(&read_only, permissions)?;
-
-    let files = [
-        (".", "(EISDIR)"),
-        ("nowhere/msg.txt", "(ENOENT)"),
-        ("read-only", "(EACCES)"),
-    ];
-    for (file, code) in files {
-        let flags = ["--listen", "127.0.0.1:0", "--file", file];
-        let failed = script.start(&flags)?;
-        failed.expect_status(1)?;
-        expect_error(&failed, &format!("cannot write to {file}: "), code)?;
-        ensure(failed.stdout().is_empty(), "it had listened already")?;
-    }
-    Ok(())
-}
-
 fn a_full_disk_is_one_clear_line(script: &Script) -> Result {
-    const FULL: &str = "/dev/full";
-
-    if !Path::new(FULL).exists() {
-        return Err(Stop::skipped("this system has no /dev/full"));
-    }
-    let server = script.serve_with(&["--pause", "1ms", "--file", FULL])?;
-    let mut client = welcomed(script, &server, "a client")?;
-    client.send(b"hello\n")?;
-    client.expect_fin()?;
-    server.expect_status(1)?;
-    expect_error(&server, &format!("cannot write to {FULL}: "), "(ENOSPC)")
+    expect_full_disk_told(script, &["--pause", "1ms"])
 }

@@ -14,7 +14,7 @@ use crate::script::Script;
 use crate::subject::{Setup, Signal, Stdin, Subject};
 use crate::wait::wait_for;
 
-lab! {
+every_program! { lab! {
     $ tcp_client "tcp-client" at ([127, 0, 0, 1], 8080), many &[];
 
     sends_stdin_byte_for_byte = "sends-stdin-byte-for-byte":
@@ -68,25 +68,11 @@ lab! {
     runs_with_no_flags = "runs-with-no-flags":
         "With no flags it connects to 127.0.0.1:8080, where the labs listen.",
         "The first run must work.";
-    help_says_what_and_how = "help-says-what-and-how":
-        "`--help` says what it does, its flags, and an example.",
-        "Nobody should have to read the code to run it.";
-    bad_flags_are_misuse = "bad-flags-are-misuse":
-        "A flag that is none, or a value that cannot be, is named, and the \
-         status is 2.",
-        "Scripts tell misuse from failure by the status.";
     ends_in_order_when_asked = "ends-in-order-when-asked":
         "On Ctrl-C and on SIGTERM the server sees the end of the stream, and \
          it exits with status 0.",
         "A client that dies leaves its server guessing.";
-    ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
-        "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
-        "Who asks again has waited long enough.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, it ends in order, without \
-         an error, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
-}
+} }
 
 /// A server of ours and the program that has connected to it.
 struct Pair {

@@ -24,7 +24,7 @@ use crate::script::Script;
 use crate::subject::{Setup, Signal, Stdin, Subject};
 use crate::wait::{patience, wait_for};
 
-lab! {
+every_program! { lab! {
     $ unix_socket "unix-socket" at ([0, 0, 0, 0], 0), many &[];
 
     listens_at_its_path = "listens-at-its-path":
@@ -144,24 +144,10 @@ lab! {
         "With no flags it is a server at lab.sock in its directory, and the \
          client with no flags finds it there.",
         "The first run must work, and must not open a stranger's door.";
-    help_says_what_and_how = "help-says-what-and-how":
-        "`--help` says what it does, its flags, and an example.",
-        "Nobody should have to read the code to run it.";
-    bad_flags_are_misuse = "bad-flags-are-misuse":
-        "A flag that is none, or a value that cannot be, is named, and the \
-         status is 2.",
-        "Scripts tell misuse from failure by the status.";
     ends_in_order_when_asked = "ends-in-order-when-asked":
         "On Ctrl-C and on SIGTERM its clients see the end of the stream, and \
          it exits with status 0.",
         "A server that dies leaves its clients guessing.";
-    ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
-        "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
-        "Who asks again has waited long enough.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, it ends in order, without \
-         a word, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
     survives_a_full_descriptor_table = "survives-a-full-descriptor-table":
         "Out of file descriptors (EMFILE) it says so once, waits without \
          using the processor, and goes on when there is room.",
@@ -170,7 +156,7 @@ lab! {
         "Nothing that a client sends reaches the terminal as a control \
          character.",
         "An escape sequence can rewrite the screen, or type for you.";
-}
+} }
 
 /// The socket's file in the program's directory.
 const NAME: &str = "here.sock";
