@@ -116,3 +116,42 @@ fn packet(bytes: &[u8]) -> Option<Packet> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::packet;
+
+    #[test]
+    fn a_packet_is_read_with_options_and_without() {
+        // A header of six words, one of them options, and two bytes more.
+        let mut bytes = vec![0; 26];
+        bytes[0] = 0x46;
+        (bytes[8], bytes[9]) = (1, 2);
+        bytes[12..16].copy_from_slice(&[10, 0, 1, 1]);
+        bytes[16..20].copy_from_slice(&[224, 0, 0, 22]);
+        bytes[24..].copy_from_slice(&[0x22, 0]);
+        let seen = packet(&bytes).unwrap();
+        assert_eq!((seen.ttl, seen.protocol), (1, 2));
+        assert_eq!(seen.source.to_string(), "10.0.1.1");
+        assert_eq!(seen.destination.to_string(), "224.0.0.22");
+        assert_eq!(seen.payload, [0x22, 0]);
+
+        let mut bytes = vec![0; 41];
+        bytes[0] = 0x60;
+        (bytes[6], bytes[7]) = (17, 7);
+        (bytes[8], bytes[24]) = (0xfd, 0xff);
+        let seen = packet(&bytes).unwrap();
+        assert_eq!((seen.ttl, seen.protocol), (7, 17));
+        assert_eq!(seen.source.to_string(), "fd00::");
+        assert_eq!(seen.destination.to_string(), "ff00::");
+        assert_eq!(seen.payload, [0]);
+    }
+
+    #[test]
+    fn what_is_no_packet_or_is_cut_off_is_none() {
+        let arp = [0, 1, 8, 0, 6, 4];
+        for bytes in [&[][..], &arp, &[0x45; 19], &[0x60; 39]] {
+            assert!(packet(bytes).is_none(), "{bytes:?}");
+        }
+    }
+}

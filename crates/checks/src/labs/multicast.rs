@@ -1,7 +1,7 @@
 //! multicast: a server that sends the time to a group, and a client that joins
 //! it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ use crate::subject::{Setup, Signal, Subject};
 use crate::wait::wait_for;
 use crate::wire::{IGMP, Packet, Wire};
 
-lab! {
+every_program! { lab! {
     $ multicast "multicast" at ([239, 255, 0, 100], 8080), many &[];
 
     runs_with_no_flags = "runs-with-no-flags":
@@ -80,13 +80,6 @@ lab! {
         "Over IPv6, too, `--interface`, `--ttl`, `--loopback` and \
          `--leave-after` do what they say.",
         "IPv6 has options of its own for all of them.";
-    help_says_what_and_how = "help-says-what-and-how":
-        "`--help` says what it does, its roles, and an example.",
-        "Nobody should have to read the code to run it.";
-    bad_flags_are_misuse = "bad-flags-are-misuse":
-        "A flag that is none, or a value that cannot be, is named, and the \
-         status is 2.",
-        "Scripts tell misuse from failure by the status.";
     a_group_that_is_none_is_misuse = "a-group-that-is-none-is-misuse":
         "An address that is no group, or one that nobody can simply join, is \
          named with the reason, and the status is 2.",
@@ -114,14 +107,7 @@ lab! {
         "On Ctrl-C and on SIGTERM both roles exit with status 0, without a \
          word on stderr.",
         "A program that must be killed cannot clean up.";
-    ends_at_once_when_asked_twice = "ends-at-once-when-asked-twice":
-        "A second Ctrl-C or SIGTERM ends it at once, with status 130.",
-        "Who asks again has waited long enough.";
-    a_closed_stdout_ends_it_quietly = "a-closed-stdout-ends-it-quietly":
-        "When the reader of its stdout goes away, either role ends in order, \
-         without a word, with status 0.",
-        "`| head -1` is an ordinary thing to type.";
-}
+} }
 
 /// A group and a port that no other check uses at the same time.
 fn any_group() -> SocketAddr {
@@ -132,10 +118,9 @@ fn any_group() -> SocketAddr {
 }
 
 fn any_group_v6() -> SocketAddr {
-    let low = fastrand::u32(..);
-    let ip = format!("ff15::{:x}:{:x}", low >> 16, low & 0xffff);
-    let ip: IpAddr = ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    SocketAddr::new(ip, fastrand::u16(20_000..32_000))
+    let (high, low) = (fastrand::u16(..), fastrand::u16(..));
+    let ip = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, high, low);
+    SocketAddr::from((ip, fastrand::u16(20_000..32_000)))
 }
 
 /// Starts a role of the program for this group, with flags, on a host or here.
