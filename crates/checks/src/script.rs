@@ -448,6 +448,13 @@ impl<'a> Script<'a> {
         Ok(file)
     }
 
+    /// The same, for as long as the programs of this check live.
+    pub fn take_turn(&self, name: &str) -> Result {
+        let turn = self.wait_for_turn(name)?;
+        *self.port.borrow_mut() = Some(turn);
+        Ok(())
+    }
+
     /// A seed for random choices, shown in the steps that use it. The variable
     /// `CHECKS_SEED` repeats one.
     pub fn seed(&self) -> u64 {
