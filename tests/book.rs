@@ -97,12 +97,12 @@ fn perform(steps: &[&Step]) -> std::result::Result<(), String> {
         ports: HashMap::new(),
     };
     // Where the labs listen when no flag says otherwise.
-    let _datagrams = script
-        .wait_for_turn("udp-port-41234")
-        .map_err(|stop| format!("{stop:?}"))?;
-    let _chat = script
-        .wait_for_turn("port-8088")
-        .map_err(|stop| format!("{stop:?}"))?;
+    let turn = |name: &str| {
+        let turn = script.wait_for_turn(name);
+        turn.map_err(|stop| format!("{stop:?}"))
+    };
+    let _datagrams = (turn("udp-port-8080")?, turn("udp-port-41234")?);
+    let _chat = turn("port-8088")?;
     let result = script
         .reserve_default_port()
         .and_then(|_| steps.iter().try_for_each(|step| stage.perform(step)));
@@ -242,16 +242,18 @@ fn nth_line(text: &str, n: usize) -> Option<String> {
     Some(line.trim_start_matches("^C").to_owned())
 }
 
-/// Whether two lines are the same but for ephemeral ports, processes and users,
-/// and those are the same throughout the transcript.
+/// Whether two lines are the same but for ephemeral ports, processes, users and
+/// times, and those are the same throughout the transcript.
 fn same(
     expected: &str,
     seen: &str,
     ports: &mut HashMap<String, String>,
 ) -> bool {
     let numbers = |text| {
-        let (text, mut numbers) = without_ports(text);
+        let (text, mut numbers) = without_times(text);
+        let (text, ports) = without_ports(&text);
         let (text, ids) = without_ids(&text);
+        numbers.extend(ports);
         numbers.extend(ids);
         (text, numbers)
     };
@@ -263,6 +265,32 @@ fn same(
     on_page.into_iter().zip(now).all(|(on_page, now)| {
         *ports.entry(on_page).or_insert_with(|| now.clone()) == now
     })
+}
+
+/// The text with `TIME` for each date and time with its zone, and those.
+fn without_times(text: &str) -> (String, Vec<String>) {
+    const FORM: &str = "0000-00-00 00:00:00 +00:00";
+    let fits = |c: u8, form: u8| match form {
+        b'0' => c.is_ascii_digit(),
+        b'+' => matches!(c, b'+' | b'-'),
+        _ => c == form,
+    };
+    let is_time = |it: &str| {
+        let mut bytes = it.bytes().zip(FORM.bytes());
+        bytes.all(|(c, form)| fits(c, form))
+    };
+    let mut times = Vec::new();
+    let mut shown = text.to_owned();
+    let mut at = 0;
+    while at < shown.len() {
+        let time = shown.get(at..at + FORM.len()).filter(|it| is_time(it));
+        if let Some(time) = time.map(str::to_owned) {
+            shown.replace_range(at..at + FORM.len(), "TIME");
+            times.push(time);
+        }
+        at += 1;
+    }
+    (shown, times)
 }
 
 /// The text with `PORT` for each ephemeral port, and the ports.
@@ -313,6 +341,11 @@ fn numbers_are_the_kernels_and_stay_the_same() {
     assert!(!same(line, &line.replace("40000", "51112"), &mut ports));
     assert!(!same(line, &line.replace("8080", "8081"), &mut ports));
     assert!(same("你好: x", "你好: x", &mut ports));
+    let line = "珠 sent \"2026-11-21 23:40:28 +08:00\"";
+    let now = line.replace("21 23:40", "22 00:01").replace("+08", "-05");
+    assert!(same(line, &now, &mut ports));
+    assert!(!same(line, &now.replace("28", "29"), &mut ports));
+    assert!(!same(line, &now.replace("28", "2"), &mut ports));
     let line = "client 1 is process 4711 of user 1000";
     assert!(same(line, &line.replace("4711", "5"), &mut ports));
     assert!(!same(line, &line.replace("4711", "6"), &mut ports));

@@ -49,6 +49,7 @@ programs! {
     keepalive_in_node_keeps_the_promises_but_those_listed = "keepalive";
     listen_handle_in_node_keeps_the_promises_but_those_listed =
         "listen-handle";
+    multicast_in_node_keeps_the_promises_but_those_listed = "multicast";
     telnet_in_node_keeps_the_promises_but_those_listed = "telnet";
     chat_v1_in_node_keeps_the_promises_but_those_listed = "chat-v1";
 }

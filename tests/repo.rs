@@ -723,6 +723,12 @@ fn flags_have_the_same_names_everywhere() {
     });
 }
 
+/// A group is at no place: on which interface it is joined, another flag says.
+/// But it must not be somebody else's (RFC 2365).
+fn is_private_group(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 239)
+}
+
 /// Nobody in the next room reaches a lab whose user did not ask for it.
 #[test]
 fn labs_use_loopback_by_default() {
@@ -736,8 +742,9 @@ fn labs_use_loopback_by_default() {
                     continue;
                 };
                 let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
-                let is_ours =
-                    ip.map_or(host == "localhost", |ip| ip.is_loopback());
+                let is_ours = ip.map_or(host == "localhost", |ip| {
+                    ip.is_loopback() || is_private_group(ip)
+                });
                 if port.parse::<u16>().is_ok() && !is_ours {
                     let what = format!("`{host}`: take 127.0.0.1 or [::1]");
                     found.add(&file.path, number, what);

@@ -1,7 +1,7 @@
 //! Somebody with a UDP socket, in the hands of a check.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use lan::Host;
 use socket2::{Domain, Socket, Type};
@@ -108,15 +108,19 @@ impl Datagrams {
     /// Broken when none comes in time.
     pub fn receive(&self) -> Result<(Vec<u8>, SocketAddr)> {
         let mut buffer = vec![0; ROOM];
-        match self.socket.recv_from(&mut buffer) {
-            Ok((n_bytes, from)) => {
-                buffer.truncate(n_bytes);
-                Ok((buffer, from))
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((n_bytes, from)) => {
+                    buffer.truncate(n_bytes);
+                    return Ok((buffer, from));
+                }
+                // With a time limit, the kernel does not go on by itself.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    return Err(Stop::broken("no datagram came"));
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                Err(Stop::broken("no datagram came"))
-            }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -158,6 +162,19 @@ impl Datagrams {
                 shown(&bytes)
             ))),
         }
+    }
+
+    /// From now on what is sent to this group over IPv4 comes here too, by the
+    /// interface with this address.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn join_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> Result {
+        let name = &self.name;
+        self.steps
+            .add(format_args!("{name} joins {group} on {interface}"));
+        Ok(self.socket.join_multicast_v4(&group, &interface)?)
     }
 
     /// From now on it may send to everybody at once (`SO_BROADCAST`).

@@ -17,6 +17,7 @@ pub mod half_open;
 pub mod is_ip;
 pub mod keepalive;
 pub mod listen_handle;
+pub mod multicast;
 pub mod pause_resume;
 pub mod pipe_to_file;
 pub mod tcp_client;

@@ -11,6 +11,7 @@
 //! - [`subject`] starts programs and ends them,
 //! - [`peer`] talks to them over TCP and Unix sockets, well or badly behaved,
 //! - [`datagrams`] talks to them over UDP,
+//! - [`wire`] sees the packets on a host of a private network,
 //! - [`kernel`] shows what the system knows about them,
 //! - [`script`] strings these together and remembers every step,
 //! - [`promise`] gives each check its name and its reason,
@@ -30,6 +31,7 @@ pub mod script;
 pub mod subject;
 mod sys;
 pub mod wait;
+pub mod wire;
 
 pub use promise::{Lab, Promise, Verdict, prove, skip};
 pub use subject::Program;
@@ -52,6 +54,7 @@ pub const LABS: &[&Lab] = &[
     &labs::is_ip::LAB,
     &labs::udp_unicast::LAB,
     &labs::udp_broadcast::LAB,
+    &labs::multicast::LAB,
     &labs::telnet::LAB,
     &labs::chat_v1::LAB,
 ];

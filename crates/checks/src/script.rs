@@ -22,6 +22,7 @@ use crate::peer::{Peer, Server};
 use crate::promise::Lab;
 use crate::subject::{Program, Setup, Subject};
 use crate::wait::{patience, wait_for};
+use crate::wire::Wire;
 
 /// What has been done so far, one line a step.
 #[derive(Debug, Clone, Default)]
@@ -279,6 +280,21 @@ impl<'a> Script<'a> {
         lan.plug(host).map_err(Stop::broken)
     }
 
+    /// Switches off the network of a host: only its loopback is left.
+    pub fn switch_off(&self, lan: &Lan, host: &str) -> Result {
+        self.steps
+            .add(format_args!("the network of {host} is switched off"));
+        lan.switch_off(host).map_err(Stop::broken)
+    }
+
+    /// Sees every packet that passes on a host from now on.
+    pub fn watch(&self, host: &Host) -> Result<Wire> {
+        let name = host.name();
+        self.steps
+            .add(format_args!("we see what passes on host {name}"));
+        Wire::open(host, self.steps.clone())
+    }
+
     /// A client on a host connects to the program, which is on a host, too.
     pub fn connect_from(
         &self,
@@ -430,6 +446,13 @@ impl<'a> Script<'a> {
         let file = File::open(&path).or_else(|_| File::create(&path))?;
         file.lock()?;
         Ok(file)
+    }
+
+    /// The same, for as long as the programs of this check live.
+    pub fn take_turn(&self, name: &str) -> Result {
+        let turn = self.wait_for_turn(name)?;
+        *self.port.borrow_mut() = Some(turn);
+        Ok(())
     }
 
     /// A seed for random choices, shown in the steps that use it. The variable

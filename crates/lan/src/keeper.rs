@@ -222,6 +222,7 @@ impl Network {
         match words[0] {
             "cut" => self.set_ports(host, false).map(|()| None),
             "plug" => self.set_ports(host, true).map(|()| None),
+            "off" => self.switch_off(host).map(|()| None),
             "socket" => {
                 let domain = Domain::from(number(2).ok_or_else(unknown)?);
                 let kind = Type::from(number(3).ok_or_else(unknown)?);
@@ -242,6 +243,15 @@ impl Network {
         let mut room = Netlink::open()?;
         let mut links = host.plan.links.iter();
         links.try_for_each(|link| room.set_forwarding(&link.port, forwards))
+    }
+
+    /// Switches off the interfaces of a host but `lo`.
+    fn switch_off(&self, host: &Host) -> io::Result<()> {
+        self.within(host, || {
+            let mut netlink = Netlink::open()?;
+            let mut links = host.plan.links.iter();
+            links.try_for_each(|link| netlink.set_down(&link.interface))
+        })
     }
 
     /// Ends all programs that run on a host, and what they start meanwhile.

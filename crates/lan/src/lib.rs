@@ -195,6 +195,13 @@ impl Lan {
         let host = self.host(name)?;
         host.keeper.ask(&format!("plug {name}"))
     }
+
+    /// Switches off the interfaces of a host but `lo`: it knows that it has no
+    /// network, and has no route but to itself.
+    pub fn switch_off(&self, name: &str) -> Result<(), Error> {
+        let host = self.host(name)?;
+        host.keeper.ask(&format!("off {name}"))
+    }
 }
 
 impl Host {

@@ -117,6 +117,14 @@ impl Netlink {
         self.ask(message).map(drop)
     }
 
+    /// Switches an interface off: its routes are gone.
+    pub(crate) fn set_down(&mut self, name: &str) -> io::Result<()> {
+        let index = self.interface(name)?.index;
+        let mut message = Message::new_link(index, false);
+        message.flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK);
+        self.ask(message).map(drop)
+    }
+
     /// Has a port of a switch take and give frames, or not. The interface at
     /// the other end of the cable sees no difference.
     pub(crate) fn set_forwarding(
