@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use book::mutants::{self, Mutant};
 use checks::wait::PATIENCE;
 use checks::{LABS, Lab, Program, Promise, Verdict};
-use tests::{Job, build, judge_all, lab_dir, root};
+use tests::{Job, build, build_lan, judge_all, lab_dir, root};
 use toml::{Table, Value};
 
 /// The mutants of one lab are built while those of another are judged: the one
@@ -22,6 +22,7 @@ use toml::{Table, Value};
 /// and checks of a hundred programs at once see nothing but a busy machine.
 static BUILDING: Mutex<()> = Mutex::new(());
 static JUDGING: Mutex<()> = Mutex::new(());
+static LAN: Once = Once::new();
 
 fn turn(of: &Mutex<()>) -> MutexGuard<'_, ()> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,6 +70,7 @@ fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {
     names_are_right(lab, &mutants);
 
     let building = turn(&BUILDING);
+    LAN.call_once(build_lan);
     let programs = build_all(lab, &mutants);
     drop(building);
     let _judging = turn(&JUDGING);

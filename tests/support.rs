@@ -46,6 +46,18 @@ pub fn build(arguments: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Builds the program that makes private networks. Otherwise the first check
+/// that needs one asks cargo for it, and waits until no other cargo is at work.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn build_lan() {
+    let built = build(&["--package", "lan", "--bin", "lan"]);
+    let program = built.into_iter().next();
+    lan::use_helper(program.unwrap_or_else(|| panic!("lan was not built")));
+}
+
 /// What cargo says of each thing it has built.
 #[derive(serde::Deserialize)]
 struct Message {
