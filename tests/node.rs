@@ -48,6 +48,7 @@ programs! {
     listen_handle_in_node_keeps_the_promises_but_those_listed =
         "listen-handle";
     telnet_in_node_keeps_the_promises_but_those_listed = "telnet";
+    chat_v1_in_node_keeps_the_promises_but_those_listed = "chat-v1";
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The promises, a module for each lab.
 
 mod command_line;
+mod every_chat;
 mod every_datagram_server;
 mod every_server;
 
 pub mod backpressure;
+pub mod chat_v1;
 pub mod close;
 pub mod getconnections;
 pub mod half_open;

@@ -52,4 +52,5 @@ pub const LABS: &[&Lab] = &[
     &labs::is_ip::LAB,
     &labs::udp_unicast::LAB,
     &labs::telnet::LAB,
+    &labs::chat_v1::LAB,
 ];

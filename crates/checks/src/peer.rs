@@ -360,6 +360,19 @@ impl Peer {
         )
     }
 
+    /// Receives what one read brings; nothing when the connection has ended.
+    pub fn receive(&mut self) -> Result<Vec<u8>> {
+        let mut received = vec![0; 64 * 1024];
+        let deadline = Instant::now() + patience();
+        match self.read(&mut received, deadline) {
+            Ok(n_bytes) => {
+                received.truncate(n_bytes);
+                Ok(received)
+            }
+            ended => Err(Stop::broken(why_no_more(ended))),
+        }
+    }
+
     /// Reads to the end; returns all bytes and how it ended.
     pub fn read_to_end(&mut self) -> Result<(Vec<u8>, End)> {
         self.step("reads until the connection ends");
@@ -462,6 +475,11 @@ impl Peer {
                 done => return done,
             }
         }
+    }
+
+    /// Adds a step of its own, for what no method here adds by itself.
+    pub fn note(&self, what: impl std::fmt::Display) {
+        self.step(what);
     }
 
     fn step(&self, what: impl std::fmt::Display) {

@@ -284,8 +284,21 @@ impl Subject {
             .add(format_args!("we share the program's socket {address}"));
         let sockets = kernel::udp_sockets_of(&[self.pid()])?;
         let socket = sockets.iter().find(|it| it.local == address);
-        let number = socket
-            .and_then(|it| kernel::descriptor_of(self.pid(), it.inode))
+        self.share_socket(socket.map(|it| it.inode))
+    }
+
+    /// Its end of the connection to this client, in the same way.
+    pub fn share_tcp_socket(&self, client: SocketAddr) -> Result<Socket> {
+        self.steps
+            .add(format_args!("we share the program's socket for {client}"));
+        let sockets = kernel::tcp_sockets_of(&[self.pid()])?;
+        let socket = sockets.iter().find(|it| it.remote == client);
+        self.share_socket(socket.map(|it| it.inode))
+    }
+
+    fn share_socket(&self, inode: Option<u32>) -> Result<Socket> {
+        let number = inode
+            .and_then(|inode| kernel::descriptor_of(self.pid(), inode))
             .ok_or_else(|| Stop::broken("it has no such socket"))?;
         sys::share_socket(self.pid(), number).map_err(|error| {
             Stop::skipped(format_args!(

@@ -133,7 +133,7 @@ pub(crate) async fn hear(
                     // more is read from this client.
                     let _ = room.send(Event::Said(id, line)).await;
                 }
-                Some(other) => answer(other, &mut options, outbox),
+                Some(other) => answer(&other, &mut options, outbox),
             }
         }
         if is_end {
@@ -143,8 +143,8 @@ pub(crate) async fn hear(
 }
 
 /// What is no line for the room, the client is told by itself.
-fn answer(heard: Heard, options: &mut Options, outbox: &Outbox) {
-    let line = match heard {
+fn answer(heard: &Heard, options: &mut Options, outbox: &Outbox) {
+    let line = match *heard {
         Heard::LineTooLong => {
             "! a line of more than 4096 bytes was dropped; make it shorter\r\n"
         }

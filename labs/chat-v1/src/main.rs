@@ -122,7 +122,6 @@ async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 }
 // ANCHOR_END: run
 
-// ANCHOR: serve
 /// Accepts for ever, one task for each client.
 async fn serve(
     listener: TcpListener,
@@ -155,7 +154,6 @@ async fn serve(
         }
     }
 }
-// ANCHOR_END: serve
 
 /// A time such as `500ms`, not so short or so long that it could not be meant.
 fn time(text: &str) -> Result<Duration, String> {
