@@ -682,7 +682,7 @@ impl Acting<'_> {
         let name = name.and_then(|it| it.strip_suffix("; type help"));
         name.unwrap_or_default().clone_into(&mut self.name);
         self.told.life.name.clone_from(&self.name);
-        self.expect_own_coming(client).map(drop)
+        Ok(())
     }
 
     /// Whether it has the name it asked for.
@@ -704,7 +704,7 @@ impl Acting<'_> {
         self.expect_own_coming(client)
     }
 
-    /// Its coming is announced to itself as well. What it hears from then on is
+    /// In chat-v1, its coming is announced to itself as well. What it hears from then on is
     /// what others hear.
     fn expect_own_coming(&mut self, client: &mut Client) -> Result<bool> {
         let line = client.line()?.unwrap_or_default();

@@ -7,6 +7,7 @@ mod every_server;
 
 pub mod backpressure;
 pub mod chat_v1;
+pub mod chat_v2;
 pub mod close;
 pub mod getconnections;
 pub mod half_open;

@@ -53,4 +53,5 @@ pub const LABS: &[&Lab] = &[
     &labs::udp_unicast::LAB,
     &labs::telnet::LAB,
     &labs::chat_v1::LAB,
+    &labs::chat_v2::LAB,
 ];

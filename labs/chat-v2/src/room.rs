@@ -110,15 +110,16 @@ impl Room {
     }
 
     fn join(&mut self, id: u64, mut member: Member) {
-        member.share = self.turn.share();
         let (peer, name) = (member.peer, member.name.clone());
+        let online = self.online() + 1;
+        story!("{peer} is {name}, {online} online");
+        self.tell(&format!("* {name} joined ({online} online)"), None);
+        // It hears what is said from now on.
+        member.share = self.turn.share();
         self.names.insert(name.folded(), id);
         self.members.insert(id, member);
-        let online = self.online();
-        story!("{peer} is {name}, {online} online");
         let welcome = format!("welcome, {online} online, you are {name}");
         self.answer(id, &format!("* {welcome}; type help"));
-        self.tell(&format!("* {name} joined ({online} online)"), None);
     }
 
     fn obey(&mut self, id: u64, command: Command) {
