@@ -100,6 +100,9 @@ fn perform(steps: &[&Step]) -> std::result::Result<(), String> {
     let _datagrams = script
         .wait_for_turn("udp-port-41234")
         .map_err(|stop| format!("{stop:?}"))?;
+    let _chat = script
+        .wait_for_turn("port-8088")
+        .map_err(|stop| format!("{stop:?}"))?;
     let result = script
         .reserve_default_port()
         .and_then(|_| steps.iter().try_for_each(|step| stage.perform(step)));

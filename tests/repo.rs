@@ -53,6 +53,7 @@ const UNSAFE: &[&str] = &["crates/checks"];
 /// The chapters about no lab.
 const OTHER_CHAPTERS: &[&str] = &[
     "SUMMARY.md",
+    "chat.md",
     "checking.md",
     "datagrams.md",
     "debugging.md",

@@ -60,7 +60,7 @@ macro_rules! every_chat {
             "A paste is no attack, and an attack must not push out the others.";
         the_last_line_is_seen = "the-last-line-is-seen":
             "Who leaves reads the goodbye and the end of the stream, whatever \
-             it has sent meanwhile: thirty times of thirty.",
+             it sends meanwhile: thirty times of thirty, and in nc as well.",
             "Closing with bytes unread sends a RST, and a RST destroys the \
              goodbye.";
         every_leave_is_announced_once = "every-leave-is-announced-once":
@@ -73,7 +73,7 @@ macro_rules! every_chat {
             "A cable that is cut sends no FIN, and the name would be taken for \
              ever.";
         an_idle_client_costs_little = "an-idle-client-costs-little":
-            "A client that says nothing costs less than 8 KiB of memory.",
+            "A client that says nothing costs less than 16 KiB of memory.",
             "Most users of a chat room read.";
         says_goodbye_to_all = "says-goodbye-to-all":
             "On SIGTERM all are told and see the end of the stream, and who \
@@ -353,6 +353,13 @@ pub(super) fn a_line_is_a_message_however_it_is_cut(script: &Script) -> Result {
             ann.expect(&format!("bob: {line}"))?;
         }
     }
+    // In two pieces that were surely read one by one.
+    let line = (bob.chat.say)("in two");
+    let (start, end) = line.split_at(line.len() - 3);
+    bob.send(start)?;
+    bob.peer.wait_until_read()?;
+    bob.send(end)?;
+    ann.expect("bob: in two")?;
     // Without an end, at the end.
     let last = (bob.chat.say)("last");
     bob.send(last.trim_end())?;
@@ -406,8 +413,6 @@ pub(super) fn nothing_that_a_terminal_obeys_comes_through(
     }
     let mut bob = bob.enters(&mut [&mut ann])?;
     bob.say(EVIL)?;
-    // What scripts and emoji are made of is no danger.
-    bob.say("👩‍🚀 می‌خواهم ❤️ e\u{301}")?;
     ann.peer.note("reads nothing that a terminal would obey");
     let line = ann.line()?.unwrap_or_default();
     let is_clean = line.starts_with("bob: ") && !line.contains(is_evil);
@@ -415,6 +420,8 @@ pub(super) fn nothing_that_a_terminal_obeys_comes_through(
         is_clean && line.ends_with('x'),
         format_args!("received {line:?}"),
     )?;
+    // What scripts and emoji are made of is no danger.
+    bob.say("👩‍🚀 می‌خواهم ❤️ e\u{301}")?;
     ann.expect("bob: 👩‍🚀 می‌خواهم ❤️ e\u{301}")?;
     script.step("and neither does who reads the story");
     let story = String::from_utf8_lossy(&server.stdout()).into_owned();
@@ -527,6 +534,8 @@ pub(super) fn a_stalled_reader_delays_nobody(script: &Script) -> Result {
     let server = script.serve_with(FAST)?;
     let mut ann = Guest::enter(script, &server, "ann", &mut [])?;
     let mut bob = Guest::enter(script, &server, "bob", &mut [&mut ann])?;
+    // Whatever bob is sent, he does not read, and need not be put out for it.
+    bob.peer.widen()?;
     let tiny = script.connect_tiny(&server, "slow")?;
     let mut slow =
         Guest::of(script, tiny, "slow").enters(&mut [&mut ann, &mut bob])?;
@@ -607,17 +616,31 @@ pub(super) fn a_flood_is_slowed_not_lost(script: &Script) -> Result {
 pub(super) fn the_last_line_is_seen(script: &Script) -> Result {
     const TIMES: usize = 30;
 
+    script.need_program("nc")?;
     let server = script.serve_with(FAST)?;
     for _ in 0..TIMES {
         let mut bob = Guest::enter(script, &server, "bob", &mut [])?;
         bob.leave()?;
         // It has not seen yet that it is over.
-        let more = bob.peer.send_meanwhile(vec![b'x'; 300_000])?;
+        let more = bob.peer.send_meanwhile(vec![b'x'; 100_000])?;
         bob.expect("* goodbye")?;
         bob.expect_fin()?;
         let sent = more.join();
         let is_sent = matches!(sent, Ok(Ok(())));
         ensure(is_sent, format_args!("it could not send: {sent:?}"))?;
+        bob.peer.wait_until_read()?;
+    }
+    // nc ends when it can send no more, whether it has shown all or not.
+    let port = server.address().port();
+    let nc = format!(
+        "(printf '{}'; head -c 3000000 /dev/zero) | nc 127.0.0.1 {port}",
+        (chat(script).leave).escape_default(),
+    );
+    let nc = Program::command(["sh", "-c", &nc]);
+    let start = |_| script.start_program(&nc, &Setup::default());
+    let clients: Vec<_> = (0..TIMES / 3).map(start).collect::<Result<_>>()?;
+    for client in clients {
+        expect_screen(script, &client, "* goodbye\r\n")?;
     }
     Ok(())
 }
@@ -692,7 +715,7 @@ fn expect_less_than_a_minute(_: &socket2::Socket) -> Result {
 
 pub(super) fn an_idle_client_costs_little(script: &Script) -> Result {
     const CLIENTS: usize = 200;
-    const MOST: u64 = 8 * 1024;
+    const MOST: u64 = 16 * 1024;
 
     let server = script.serve()?;
     let memory = || {
@@ -752,7 +775,10 @@ pub(super) fn tells_negotiation_from_text(script: &Script) -> Result {
     let mut ann = Guest::enter(script, &server, "ann", &mut [])?;
     let mut putty = Guest::connect(script, &server, "putty")?;
     putty.line()?;
-    putty.peer.send_in(PUTTY, Pieces::EachByte)?;
+    for byte in PUTTY {
+        putty.peer.send(&[*byte])?;
+        putty.peer.wait_until_read()?;
+    }
     putty.peer.expect(REFUSED)?;
     let mut putty = putty.enters(&mut [&mut ann])?;
     // Now it may send all eight bits; it is asked once.
