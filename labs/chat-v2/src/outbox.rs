@@ -136,11 +136,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_limit_is_on_bytes_and_the_last_line_always_fits() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    async fn the_limit_is_on_bytes_and_the_last_line_always_fits()
+    -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         // Nobody reads at the other end, so in the end the kernel is full.
-        let socket = TcpStream::connect(address).await.unwrap();
+        let socket = TcpStream::connect(address).await?;
         let outbox = Outbox::new(Arc::new(socket));
         while !outbox.closed.is_cancelled() {
             assert!(outbox.lock().len() <= LIMIT);
@@ -153,5 +154,6 @@ mod tests {
         assert!(waiting.ends_with(notice));
         assert!(waiting.len() <= LIMIT + notice.len());
         assert!(waiting.len() > LIMIT - 500);
+        Ok(())
     }
 }
