@@ -12,6 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::env;
+use std::error::Error;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +31,7 @@ mod model;
 
 use model::{End, Life, Line, parse};
 
-type Result<T = ()> = std::result::Result<T, String>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How one talks to a room.
 struct Dialect {
@@ -127,7 +128,7 @@ fn rounds(dialect: &'static Dialect, seed: u64, duration: Duration) -> Result {
         && now > before + MEMORY_ALLOWED
     {
         let grown = (now - before) / 1024;
-        return Err(format!("in {number} rounds it grew by {grown} KiB"));
+        return Err(format!("in {number} rounds it grew by {grown} KiB").into());
     }
     process.end_in_order()?;
     witness.join().map_err(|_| "the witness is gone")??;
@@ -183,7 +184,7 @@ fn round(hall: &Arc<Hall>, number: usize, mut random: Rng) -> Result {
             let lived = thread.join().map_err(|_| "a client panicked")?;
             lives.extend(lived?);
         }
-        Ok::<_, String>(())
+        Ok::<_, Box<dyn Error + Send + Sync>>(())
     })?;
     compare(hall, lives)
 }
@@ -214,17 +215,18 @@ fn compare(hall: &Hall, lives: Vec<Told>) -> Result {
         if let Line::Private { text, .. } = parse(line)
             && (!arrived.insert(text) || !expected.contains_key(text))
         {
-            return Err(format!("heard twice, or never said: {line}"));
+            return Err(format!("heard twice, or never said: {line}").into());
         }
     }
     for (text, (to, end)) in expected {
         // The witness is there all the time; others may have gone.
         let must_arrive = to == WITNESS && end == End::InOrder;
         if must_arrive && !arrived.contains(text) {
-            return Err(format!("{to} was never told {text}"));
+            return Err(format!("{to} was never told {text}").into());
         }
     }
-    lives.iter().try_for_each(model::order_is_kept)
+    lives.iter().try_for_each(model::order_is_kept)?;
+    Ok(())
 }
 
 /// The room under test. It is ended when this is dropped.
@@ -248,11 +250,10 @@ impl RoomProcess {
             .args(["--listen", "127.0.0.1:0", "--rate", "1000000"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()
-            .map_err(said)?;
+            .spawn()?;
         let mut story = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        story.read_line(&mut line).map_err(said)?;
+        story.read_line(&mut line)?;
         let address = line.trim_end().strip_prefix("listening on ");
         let address = address.and_then(|it| it.parse().ok());
         // The story of an hour is long, and is read only to be out of the way.
@@ -263,14 +264,14 @@ impl RoomProcess {
         };
         match address {
             Some(_) => Ok(process),
-            None => Err(format!("it said {line:?}")),
+            None => Err(format!("it said {line:?}").into()),
         }
     }
 
     /// SIGTERM, and then status 0.
     fn end_in_order(mut self) -> Result {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").arg(pid).status().map_err(said)?;
+        let status = Command::new("kill").arg(pid).status()?;
         if !status.success() {
             return Err("it could not be asked to end".into());
         }
@@ -278,7 +279,7 @@ impl RoomProcess {
         let status = ended.ok_or("it has not ended")?;
         match status.success() {
             true => Ok(()),
-            false => Err(format!("it ended with {status}")),
+            false => Err(format!("it ended with {status}").into()),
         }
     }
 }
@@ -385,10 +386,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn said(error: impl ToString) -> String {
-    error.to_string()
-}
-
 /// One connection, line by line.
 struct Client {
     stream: TcpStream,
@@ -398,16 +395,16 @@ struct Client {
 impl Client {
     fn connect(hall: &Hall, is_tiny: bool) -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
-        let socket = socket.map_err(said)?;
+        let socket = socket?;
         if is_tiny {
             // Before connect: the window is agreed on in the handshake.
-            socket.set_recv_buffer_size(4096).map_err(said)?;
+            socket.set_recv_buffer_size(4096)?;
         }
         let address = hall.address.into();
-        socket.connect_timeout(&address, PATIENCE).map_err(said)?;
-        socket.set_tcp_nodelay(true).map_err(said)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(said)?;
-        socket.set_write_timeout(Some(PATIENCE)).map_err(said)?;
+        socket.connect_timeout(&address, PATIENCE)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
         Ok(Client {
             stream: socket.into(),
             unread: Vec::new(),
@@ -419,9 +416,11 @@ impl Client {
         loop {
             if let Some(at) = self.unread.iter().position(|it| *it == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=at).collect();
-                let line = String::from_utf8(line).map_err(said)?;
+                let line = String::from_utf8(line)?;
                 let Some(line) = line.strip_suffix("\r\n") else {
-                    return Err(format!("a line does not end CR LF: {line:?}"));
+                    return Err(
+                        format!("a line does not end CR LF: {line:?}").into()
+                    );
                 };
                 return Ok(Some(line.to_owned()));
             }
@@ -433,7 +432,7 @@ impl Client {
                     self.unread.extend_from_slice(&buffer[..n_bytes]);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -448,7 +447,7 @@ impl Hall {
         let mut client = Client::connect(self, false)?;
         acting.come_in(&mut client, WITNESS)?;
         // It may be that nothing happens for as long as the program likes.
-        client.stream.set_read_timeout(None).map_err(said)?;
+        client.stream.set_read_timeout(None)?;
         let hall = Arc::clone(self);
         Ok(thread::spawn(move || {
             while let Some(line) = client.line()? {
@@ -522,10 +521,10 @@ impl<'a> Acting<'a> {
         }
         self.hall.end_to_read(self.id());
         match self.random.u8(..) % 4 {
-            0 => self.break_off(client),
+            0 => self.break_off(&client),
             1 => {
                 let ended = client.stream.shutdown(Shutdown::Write);
-                ended.map_err(said)?;
+                ended?;
                 self.hear_to_the_end(client)
             }
             _ => self.say_goodbye(client),
@@ -553,7 +552,7 @@ impl<'a> Acting<'a> {
         drop(self.hall.wait(lines, more, is_out)?);
         self.hall.n_stalled.fetch_sub(1, SeqCst);
         let socket = SockRef::from(&client.stream);
-        socket.set_recv_buffer_size(1 << 20).map_err(said)?;
+        socket.set_recv_buffer_size(1 << 20)?;
         self.hear_to_the_end(client)
     }
 
@@ -573,7 +572,7 @@ impl<'a> Acting<'a> {
         self.type_in(&mut client, &text)?;
         if !with_goodbye {
             let ended = client.stream.shutdown(Shutdown::Write);
-            ended.map_err(said)?;
+            ended?;
         }
         self.expect_welcome(&mut client)?;
         if !self.hall.dialect.has_commands {
@@ -611,7 +610,9 @@ impl<'a> Acting<'a> {
                 there.iter().all(seen)
             })?);
             if n_bytes > MOST_FOR_ONE {
-                return Err(format!("{n_bytes} bytes, and nobody put out"));
+                return Err(
+                    format!("{n_bytes} bytes, and nobody put out").into()
+                );
             }
         }
         self.say_goodbye(client)
@@ -673,7 +674,7 @@ impl Acting<'_> {
     fn expect_welcome(&mut self, client: &mut Client) -> Result {
         let welcome = client.line()?.unwrap_or_default();
         if !welcome.starts_with("* welcome, ") {
-            return Err(format!("the welcome is {welcome:?}"));
+            return Err(format!("the welcome is {welcome:?}").into());
         }
         if !self.hall.dialect.has_commands {
             return Ok(());
@@ -711,7 +712,7 @@ impl Acting<'_> {
         match parse(&line) {
             Line::Joined { name, .. } if name == self.name => Ok(true),
             _ if line.ends_with("; what is your name?") => Ok(false),
-            _ => Err(format!("{} is told {line:?}", self.id())),
+            _ => Err(format!("{} is told {line:?}", self.id()).into()),
         }
     }
 
@@ -788,7 +789,7 @@ impl Acting<'_> {
                 false => rest.len().min(20),
             };
             let (piece, after) = rest.split_at(self.random.usize(1..=most));
-            client.stream.write_all(piece).map_err(said)?;
+            client.stream.write_all(piece)?;
             rest = after;
         }
         Ok(())
@@ -847,10 +848,10 @@ impl Acting<'_> {
     }
 
     /// A RST, which may overtake what was said last.
-    fn break_off(mut self, client: Client) -> Result<Told> {
+    fn break_off(mut self, client: &Client) -> Result<Told> {
         self.told.life.end = End::Reset;
         let socket = SockRef::from(&client.stream);
-        socket.set_linger(Some(Duration::ZERO)).map_err(said)?;
+        socket.set_linger(Some(Duration::ZERO))?;
         Ok(self.told)
     }
 

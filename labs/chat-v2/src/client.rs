@@ -16,9 +16,10 @@ use tokio_util::codec::Decoder as _;
 
 use crate::Args;
 use crate::command::Command;
+use crate::member::Member;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
-use crate::room::{Event, Member};
+use crate::room::Event;
 
 /// The most that one read brings.
 const CHUNK: usize = 1024;
@@ -28,7 +29,6 @@ const CHUNK: usize = 1024;
 /// into force when these are full.
 const SEND_BUFFER: usize = 32 * 1024;
 
-// ANCHOR: talk
 /// One client, from its coming to its going.
 pub(crate) async fn talk(
     socket: TcpStream,
@@ -75,9 +75,7 @@ async fn converse(
         Ok(())
     })
 }
-// ANCHOR_END: talk
 
-// ANCHOR: configure
 /// What the kernel is to do for us, and what not.
 fn configure(socket: &TcpStream, gone_after: Duration) -> io::Result<()> {
     // A line is not held back until the one before it is acknowledged.
@@ -99,9 +97,7 @@ fn configure(socket: &TcpStream, gone_after: Duration) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(gone_after))?;
     Ok(())
 }
-// ANCHOR_END: configure
 
-// ANCHOR: read
 /// Hears the client until it leaves: by `quit`, or at the end of the stream.
 pub(crate) async fn hear(
     socket: &TcpStream,
@@ -137,7 +133,7 @@ pub(crate) async fn hear(
                     // more is read from this client.
                     let _ = room.send(Event::Said(id, command)).await;
                 }
-                Some(other) => answer(other, &mut options, outbox),
+                Some(other) => answer(&other, &mut options, outbox),
             }
         }
         if is_end {
@@ -147,8 +143,8 @@ pub(crate) async fn hear(
 }
 
 /// What is no line for the room, the client is told by itself.
-fn answer(heard: Heard, options: &mut Options, outbox: &Outbox) {
-    let line = match heard {
+fn answer(heard: &Heard, options: &mut Options, outbox: &Outbox) {
+    let line = match *heard {
         Heard::LineTooLong => {
             "! a line of more than 4096 bytes was dropped; make it shorter\r\n"
         }
@@ -188,9 +184,7 @@ async fn read(socket: &TcpStream) -> io::Result<BytesMut> {
         }
     }
 }
-// ANCHOR_END: read
 
-// ANCHOR: write
 /// Hands over what waits, as fast as the client reads, until nothing more will
 /// come.
 async fn write(socket: &TcpStream, outbox: &Outbox) -> io::Result<()> {
@@ -218,4 +212,3 @@ pub(crate) async fn part(
     };
     tokio::try_join!(say, drain).map(drop)
 }
-// ANCHOR_END: write

@@ -22,8 +22,10 @@
 //! [`Outbox::push`]: outbox::Outbox::push
 //! [`yield_now`]: tokio::task::yield_now
 
+mod clean;
 mod client;
 mod command;
+mod member;
 mod name;
 mod outbox;
 mod pace;
@@ -96,7 +98,6 @@ async fn main() -> ExitCode {
     common::finish(run(args, stop).await)
 }
 
-// ANCHOR: run
 async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let address = lookup_host(&args.listen)
         .await
@@ -125,9 +126,7 @@ async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     tasks.wait().await;
     Ok(())
 }
-// ANCHOR_END: run
 
-// ANCHOR: serve
 /// Accepts for ever, one task for each client.
 async fn serve(
     listener: TcpListener,
@@ -160,7 +159,6 @@ async fn serve(
         }
     }
 }
-// ANCHOR_END: serve
 
 /// A time such as `500ms`, not so short or so long that it could not be meant.
 fn time(text: &str) -> Result<Duration, String> {

@@ -16,7 +16,6 @@ const RESERVED: &[&str] = &[
     "you",
 ];
 
-// ANCHOR: name
 /// A name that nobody can mistake for something else: see [`Name::new`].
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
@@ -93,7 +92,6 @@ fn looks(name: &str) -> [String; 2] {
     let as_written: String = skeleton(name).collect();
     [folded(&as_written), skeleton(&folded(name)).collect()]
 }
-// ANCHOR_END: name
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -88,7 +88,6 @@ impl Outbox {
         self.closed.cancelled().await;
     }
 
-    // ANCHOR: hand_over
     /// Waits until something is to be handed over. `false`: never again.
     pub(crate) async fn is_owed(&self) -> bool {
         loop {
@@ -117,7 +116,6 @@ impl Outbox {
         }
         Ok(())
     }
-    // ANCHOR_END: hand_over
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         lock(&self.waiting)

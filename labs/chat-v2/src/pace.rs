@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep_until};
 /// So many lines may come at once: somebody pastes a page.
 const AT_ONCE: u32 = 20;
 
-// ANCHOR: pace
 /// Slows a client that says more lines a second than it may. Nothing is thrown
 /// away: as long as it is slowed, it is not read, the buffers on the way fill,
 /// and in the end its own `write` waits.
@@ -41,7 +40,6 @@ impl Pace {
         (turn > now).then_some(turn)
     }
 }
-// ANCHOR_END: pace
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,17 @@
 //! The room: who is in it, and what they are told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use common::{quote, story};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
+use crate::clean::clean;
 use crate::command::{Command, HELP};
+use crate::member::Member;
 use crate::name::{Name, folded};
-use crate::outbox::Outbox;
-use crate::turn::{Share, Turn};
+use crate::turn::Turn;
 
 /// The most members that `l` lists. A list is for people.
 const LISTED: usize = 100;
@@ -25,35 +24,6 @@ pub(crate) enum Event {
     Said(u64, Command),
     /// From the client's own task and from nowhere else, so it comes once.
     Left(u64),
-}
-
-/// One who is connected.
-#[derive(Debug)]
-pub(crate) struct Member {
-    peer: SocketAddr,
-    name: Name,
-    /// What it is owed of this turn.
-    share: Share,
-    outbox: Arc<Outbox>,
-}
-
-impl Member {
-    pub(crate) fn new(id: u64, peer: SocketAddr, outbox: Arc<Outbox>) -> Self {
-        Member {
-            peer,
-            name: Name::anonymous(id),
-            share: Share::default(),
-            outbox,
-        }
-    }
-}
-
-/// Who is no member any more is sent nothing more. However a member is lost,
-/// its client hears of it.
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.outbox.close("");
-    }
 }
 // ANCHOR_END: event
 
@@ -258,40 +228,4 @@ impl Room {
         self.turn.end();
     }
 }
-
-impl Member {
-    fn write(&mut self, turn: &Turn) {
-        turn.hand_out(&mut self.share, |lines| self.outbox.push(lines));
-    }
-}
 // ANCHOR_END: tell
-
-// ANCHOR: clean
-/// What somebody said, without what a terminal would obey. An escape sequence
-/// moves the cursor or types for the user; a direction mark turns the line
-/// round, and somebody else seems to have said it.
-//
-// NOTE: a line longer than the window is wide goes on in the next row. With
-// spaces enough, something else seems to begin there; only a client that draws
-// its own window could tell.
-fn clean(line: &str) -> String {
-    let clean = |character| match character {
-        '\t' => ' ',
-        _ if is_unseen(character) => char::REPLACEMENT_CHARACTER,
-        _ => character,
-    };
-    line.chars().map(clean).collect()
-}
-
-/// Controls, and the format characters that no script needs: spaces of no
-/// width, direction marks, line separators, tags. Not the joiners U+200C and
-/// U+200D, which Persian and emoji are written with.
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'
-            | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
-// ANCHOR_END: clean
