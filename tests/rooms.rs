@@ -16,7 +16,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -112,8 +112,11 @@ fn rounds(dialect: &'static Dialect, seed: u64, duration: Duration) -> Result {
     let mut number = 0;
     // At least two rounds, however short the time and slow the machine.
     while number < 2 * STALLED || begin.elapsed() < duration {
-        round(&hall, number, random.fork())
-            .map_err(|wrong| format!("round {number}: {wrong}"))?;
+        round(&hall, number, random.fork()).map_err(|wrong| {
+            hall.end(&wrong);
+            let first = locked(&hall.wrong).take().unwrap_or_default();
+            format!("round {number}: {first}")
+        })?;
         wait_for(|| (free() == Some(n_descriptors)).then_some(())).ok_or_else(
             || format!("it has {:?} descriptors, not {n_descriptors}", free()),
         )?;
@@ -163,8 +166,8 @@ fn round(hall: &Arc<Hall>, number: usize, mut random: Rng) -> Result {
                         }
                     })
                     .collect();
-                if lives.is_err() {
-                    hall.is_over.store(true, SeqCst);
+                if let Err(wrong) = &lives {
+                    hall.end(wrong);
                 }
                 lives
             }));
@@ -174,8 +177,8 @@ fn round(hall: &Arc<Hall>, number: usize, mut random: Rng) -> Result {
             let acting = Acting::new(hall, id, random.fork());
             threads.push(scope.spawn(move || {
                 let told = acting.flood();
-                if told.is_err() {
-                    hall.is_over.store(true, SeqCst);
+                if let Err(wrong) = &told {
+                    hall.end(wrong);
                 }
                 told.map(|told| vec![told])
             }));
@@ -308,8 +311,8 @@ struct Hall {
     /// The number of the last line of the flood.
     n_flooded: AtomicUsize,
     names_given: Mutex<Vec<String>>,
-    /// Something is wrong; nobody need wait any longer.
-    is_over: AtomicBool,
+    /// What went wrong first; nobody need wait any longer.
+    wrong: Mutex<Option<String>>,
 }
 
 impl Hall {
@@ -325,8 +328,12 @@ impl Hall {
             n_stalled: AtomicUsize::new(0),
             n_flooded: AtomicUsize::new(0),
             names_given: Mutex::default(),
-            is_over: AtomicBool::new(false),
+            wrong: Mutex::default(),
         }
+    }
+
+    fn end(&self, wrong: &dyn ToString) {
+        locked(&self.wrong).get_or_insert_with(|| wrong.to_string());
     }
 
     /// Waits until the witness has heard enough, and takes all it has.
@@ -348,7 +355,7 @@ impl Hall {
         let deadline = Instant::now() + PATIENCE;
         let mut guard = locked(what);
         while !is_right(&guard) {
-            if self.is_over.load(SeqCst) || Instant::now() > deadline {
+            if locked(&self.wrong).is_some() || Instant::now() > deadline {
                 return Err("nothing more came".into());
             }
             // Now and then somebody must look whether all is over.

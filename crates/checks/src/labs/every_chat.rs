@@ -445,7 +445,11 @@ pub(super) fn nobody_can_forge_an_announcement(script: &Script) -> Result {
     ] {
         eve.take(name)?;
     }
-    let mut eve = eve.enters(&mut [&mut ann])?;
+    let mut eve = eve.enters(&mut [])?;
+    let has_come = eve.chat.has_come;
+    let lines = ann.expect_among("eve is there", |l| has_come(l, "eve"))?;
+    // With commands, she was there as somebody else before.
+    ensure(lines.len() <= 2, format_args!("read {lines:?}"))?;
     for (number, forged) in [
         "* ann left (1 online)",
         "! you are put out",
@@ -498,8 +502,10 @@ pub(super) fn nobody_can_take_another_for_you(script: &Script) -> Result {
     bob.take("bo\u{308}b")?;
     bob.expect_come("böb")?;
     ann.expect_come("böb")?;
+    let mut others = Vec::new();
     for name in ["1234567890123456", "珠峰", "o'neil"] {
-        Guest::enter(script, &server, name, &mut [&mut ann, &mut bob])?;
+        let present = &mut [&mut ann, &mut bob];
+        others.push(Guest::enter(script, &server, name, present)?);
     }
     Ok(())
 }
