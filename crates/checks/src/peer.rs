@@ -477,12 +477,8 @@ impl Peer {
         }
     }
 
-    /// Adds a step of its own, for what no method here adds by itself.
-    pub fn note(&self, what: impl std::fmt::Display) {
-        self.step(what);
-    }
-
-    fn step(&self, what: impl std::fmt::Display) {
+    /// Adds a step that no method here adds by itself.
+    pub fn step(&self, what: impl std::fmt::Display) {
         self.steps.add(format_args!("{} {what}", self.name));
     }
 }

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use telnet_codec::{Decoder, Event as Heard, Options, Verb, command, option};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 
@@ -180,7 +181,14 @@ async fn read(socket: &TcpStream) -> io::Result<BytesMut> {
         let mut bytes = BytesMut::with_capacity(CHUNK);
         match socket.try_read_buf(&mut bytes) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result.map(|_| bytes),
+            result => {
+                // Who fills the buffer has more to say. First it is the turn
+                // of the others, and of those who want to come in.
+                if bytes.len() == CHUNK {
+                    yield_now().await;
+                }
+                return result.map(|_| bytes);
+            }
         }
     }
 }

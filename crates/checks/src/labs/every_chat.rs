@@ -230,7 +230,7 @@ impl Guest {
     /// Receives this line next.
     pub(super) fn expect(&mut self, expected: &str) -> Result {
         let step = format_args!("reads {expected:?}");
-        self.peer.note(step);
+        self.peer.step(step);
         let line = self.line()?;
         let seen = format_args!("received {line:?}");
         ensure(line.as_deref() == Some(expected), seen)
@@ -240,7 +240,7 @@ impl Guest {
     fn expect_all(&mut self, from: &str, lines: &[String]) -> Result {
         let n_lines = lines.len();
         self.peer
-            .note(format_args!("reads {n_lines} lines from {from}"));
+            .step(format_args!("reads {n_lines} lines from {from}"));
         for text in lines {
             let line = self.line()?;
             let expected = format!("{from}: {text}");
@@ -256,7 +256,7 @@ impl Guest {
         what: &str,
         is_it: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>> {
-        self.peer.note(format_args!("reads on: {what}"));
+        self.peer.step(format_args!("reads on: {what}"));
         let mut lines = Vec::new();
         loop {
             let Some(line) = self.line()? else {
@@ -283,7 +283,7 @@ impl Guest {
 
     /// A refusal is the next line.
     pub(super) fn expect_refusal(&mut self) -> Result {
-        self.peer.note("is refused");
+        self.peer.step("is refused");
         let line = self.line()?.unwrap_or_default();
         let seen = format_args!("received {line:?}");
         ensure(line.starts_with("! "), seen)
@@ -294,7 +294,7 @@ impl Guest {
     }
 
     pub(super) fn expect_fin(&mut self) -> Result {
-        self.peer.note("reads the end of the stream");
+        self.peer.step("reads the end of the stream");
         let line = self.line()?;
         ensure(line.is_none(), format_args!("received {line:?}"))
     }
@@ -319,7 +319,7 @@ pub(super) fn what_one_says_all_others_read(script: &Script) -> Result {
     // Nobody reads what he said himself.
     ann.expect_all("bob", &texts("two"))?;
     bob.expect_all("ann", &texts("one"))?;
-    carl.peer.note("reads both, each in order");
+    carl.peer.step("reads both, each in order");
     let mut heard = (Vec::new(), Vec::new());
     while heard.0.len() + heard.1.len() < 200 {
         let line = carl.line()?.unwrap_or_default();
@@ -413,7 +413,7 @@ pub(super) fn nothing_that_a_terminal_obeys_comes_through(
     }
     let mut bob = bob.enters(&mut [&mut ann])?;
     bob.say(EVIL)?;
-    ann.peer.note("reads nothing that a terminal would obey");
+    ann.peer.step("reads nothing that a terminal would obey");
     let line = ann.line()?.unwrap_or_default();
     let is_clean = line.starts_with("bob: ") && !line.contains(is_evil);
     ensure(
