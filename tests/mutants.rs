@@ -61,7 +61,7 @@ macro_rules! mutants_of {
 mutants_of! {
     tcp_server tcp_client pipe_to_file pause_resume backpressure getconnections
     close half_open timeout keepalive unref unix_socket listen_handle is_ip
-    udp_unicast udp_broadcast multicast telnet chat_v1
+    udp_unicast udp_broadcast multicast telnet chat_v1 chat_v2
 }
 
 fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {

@@ -52,6 +52,7 @@ programs! {
     multicast_in_node_keeps_the_promises_but_those_listed = "multicast";
     telnet_in_node_keeps_the_promises_but_those_listed = "telnet";
     chat_v1_in_node_keeps_the_promises_but_those_listed = "chat-v1";
+    chat_v2_in_node_keeps_the_promises_but_those_listed = "chat-v2";
 }
 
 #[test]

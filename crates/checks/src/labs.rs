@@ -11,6 +11,7 @@ mod output_file;
 
 pub mod backpressure;
 pub mod chat_v1;
+pub mod chat_v2;
 pub mod close;
 pub mod getconnections;
 pub mod half_open;

@@ -57,4 +57,5 @@ pub const LABS: &[&Lab] = &[
     &labs::multicast::LAB,
     &labs::telnet::LAB,
     &labs::chat_v1::LAB,
+    &labs::chat_v2::LAB,
 ];
