@@ -249,8 +249,11 @@ impl RoomProcess {
                 .pop()
                 .ok_or("cargo has built no program")?,
         };
+        // Nobody is to be let go because this machine is busy.
+        let flags = "--rate 1000000 --grace 1h --gone-after 1h";
         let mut child = Command::new(program)
-            .args(["--listen", "127.0.0.1:0", "--rate", "1000000"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags.split(' '))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

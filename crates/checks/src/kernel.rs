@@ -14,9 +14,10 @@ use crate::outcome::Result;
 
 pub use sys::{
     can_see, cpu_wanted, descriptors, file, free_descriptors, free_space,
-    groups, memory, outlives_exec, process_tree, tcp_listeners_of_on,
-    tcp_listeners_on, tcp_sockets_of_on, tcp_sockets_on, udp_sockets_of_on,
-    udp_sockets_on, unix_sockets, unix_sockets_of, unprivileged_port_start,
+    groups, memory, outlives_exec, process_tree, tcp_connection_on,
+    tcp_listeners_of_on, tcp_listeners_on, tcp_sockets_of_on, tcp_sockets_on,
+    udp_sockets_of_on, udp_sockets_on, unix_sockets, unix_sockets_of,
+    unprivileged_port_start,
 };
 pub(crate) use sys::{descriptor_of, inode_of};
 
@@ -216,6 +217,44 @@ mod sys {
     /// so this is much cheaper than to look through all the others.
     pub fn tcp_listeners_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
         tcp_sockets_in(1 << TCP_LISTEN, hosts)
+    }
+
+    /// One end of a connection on these hosts, or in this machine's network.
+    /// The kernel has a way to ask for it without going through all others.
+    pub fn tcp_connection_on(
+        local: SocketAddr,
+        remote: SocketAddr,
+        hosts: &[Host],
+    ) -> Result<Option<TcpSocket>> {
+        let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
+        let extensions = 1 << (INET_DIAG_INFO - 1);
+        // inet_diag_req_v2: family, protocol, extensions, states, then both
+        // ports, both addresses, any interface, any cookie.
+        let mut wanted = vec![family, IPPROTO_TCP, extensions, 0];
+        wanted.extend(ALL_STATES_BUT_TIME_WAIT.to_ne_bytes());
+        wanted.extend(local.port().to_be_bytes());
+        wanted.extend(remote.port().to_be_bytes());
+        for end in [local, remote] {
+            let mut address = match end.ip() {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            address.resize(16, 0);
+            wanted.extend(address);
+        }
+        wanted.extend([0; 4]);
+        wanted.extend([0xff; 8]);
+        let mut found = None;
+        // Where there is no such connection, a listener at the same port is
+        // found, or one in TIME-WAIT.
+        let is_it = |it: &TcpSocket| {
+            (it.local, it.remote) == (local, remote)
+                && it.state != TcpState::TimeWait
+        };
+        ask_hosts(hosts, NLM_F_REQUEST, &wanted, |message| {
+            found = found.take().or(socket(message).filter(is_it));
+        })?;
+        Ok(found)
     }
 
     fn tcp_sockets_in(states: u32, hosts: &[Host]) -> Result<Vec<TcpSocket>> {
@@ -482,7 +521,10 @@ mod sys {
     const IPPROTO_TCP: u8 = 6;
     const IPPROTO_UDP: u8 = 17;
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const NLM_F_REQUEST_DUMP: u16 = 0x301;
+    const NLM_F_REQUEST: u16 = 1;
+    const NLM_F_MULTI: u16 = 2;
+    const NLM_F_DUMP: u16 = 0x300;
+    const ENOENT: i32 = 2;
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
     const ALL_STATES_BUT_TIME_WAIT: u32 = 0xfff & !(1 << 6);
@@ -495,10 +537,15 @@ mod sys {
     const UNIX_DIAG_PEER: u16 = 2;
     const UNIX_DIAG_RQLEN: u16 = 4;
 
-    /// Asks about the networks of these hosts, or about this machine's if there
-    /// are none.
-    fn dump(
+    /// Asks for all sockets of these hosts, or of this machine's network if
+    /// there are none.
+    fn dump(hosts: &[Host], wanted: &[u8], each: impl FnMut(&[u8])) -> Result {
+        ask_hosts(hosts, NLM_F_REQUEST | NLM_F_DUMP, wanted, each)
+    }
+
+    fn ask_hosts(
         hosts: &[Host],
+        flags: u16,
         wanted: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> Result {
@@ -507,11 +554,11 @@ mod sys {
         let mut all = || -> io::Result<()> {
             if hosts.is_empty() {
                 let netlink = Socket::new(domain, Type::DGRAM, protocol)?;
-                return ask(netlink, wanted, &mut each);
+                return ask(netlink, flags, wanted, &mut each);
             }
             for host in hosts {
                 let netlink = host.socket(domain, Type::DGRAM, protocol)?;
-                ask(netlink, wanted, &mut each)?;
+                ask(netlink, flags, wanted, &mut each)?;
             }
             Ok(())
         };
@@ -522,6 +569,7 @@ mod sys {
     /// those of the network to which the netlink socket belongs.
     fn ask(
         mut netlink: Socket,
+        flags: u16,
         wanted: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
@@ -529,7 +577,7 @@ mod sys {
         let length = 16 + wanted.len() as u32;
         let mut request = length.to_ne_bytes().to_vec();
         request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        request.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+        request.extend(flags.to_ne_bytes());
         request.extend([0; 8]);
         request.extend(wanted);
         netlink.send(&request)?;
@@ -543,10 +591,16 @@ mod sys {
                 match u16_at(rest, 4) {
                     NLMSG_DONE => return Ok(()),
                     NLMSG_ERROR => {
-                        let errno = i32::from_ne_bytes(bytes_at(rest, 16));
-                        return Err(io::Error::from_raw_os_error(-errno));
+                        return match -i32::from_ne_bytes(bytes_at(rest, 16)) {
+                            // The one that was asked for is not there.
+                            ENOENT if flags & NLM_F_DUMP == 0 => Ok(()),
+                            errno => Err(io::Error::from_raw_os_error(errno)),
+                        };
                     }
                     _ => each(&rest[16..length]),
+                }
+                if u16_at(rest, 6) & NLM_F_MULTI == 0 {
+                    return Ok(());
                 }
                 // Every message begins at a multiple of four.
                 rest = &rest[length.next_multiple_of(4).min(rest.len())..];
@@ -708,6 +762,14 @@ mod sys {
 
     pub fn tcp_listeners_on(hosts: &[Host]) -> Result<Vec<TcpSocket>> {
         tcp_sockets_on(hosts)
+    }
+
+    pub fn tcp_connection_on(
+        _local: SocketAddr,
+        _remote: SocketAddr,
+        hosts: &[Host],
+    ) -> Result<Option<TcpSocket>> {
+        tcp_sockets_on(hosts).map(|_| None)
     }
 
     pub fn tcp_listeners_of_on(

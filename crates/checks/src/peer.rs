@@ -286,16 +286,12 @@ impl Peer {
 
     /// The program's end of this TCP connection, if the kernel still has it.
     pub fn other_end(&self) -> Result<Option<TcpSocket>> {
-        let ends = (self.remote, self.local);
-        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
-        Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
+        kernel::tcp_connection_on(self.remote, self.local, &self.hosts)
     }
 
     /// Its own end of this TCP connection, if the kernel still has it.
     pub fn this_end(&self) -> Result<Option<TcpSocket>> {
-        let ends = (self.local, self.remote);
-        let sockets = kernel::tcp_sockets_on(&self.hosts)?;
-        Ok(sockets.into_iter().find(|s| (s.local, s.remote) == ends))
+        kernel::tcp_connection_on(self.local, self.remote, &self.hosts)
     }
 
     /// Receives exactly these bytes, however they are cut.

@@ -86,8 +86,10 @@ macro_rules! every_chat {
             "In the notes 21 bytes of negotiation become the name.";
         every_terminal_can_talk = "every-terminal-can-talk":
             "A Chinese line typed into telnet, plink, nc or socat reaches all \
-             the others.",
-            "Each of them sends something else for Enter.";
+             the others, and so do twenty lines pasted into telnet after a \
+             Ctrl-C.",
+            "Each of them sends something else for Enter, and telnet shows \
+             nothing after Ctrl-C until it is answered.";
     } } };
 }
 pub(crate) use every_chat;
@@ -810,6 +812,7 @@ pub(super) fn every_terminal_can_talk(script: &Script) -> Result {
         &["plink", "-raw", "-P", "PORT", "127.0.0.1"],
         &["socat", "-,raw,echo=0", "TCP:127.0.0.1:PORT"],
     ];
+    const TELNET: usize = 1;
 
     for client in CLIENTS {
         script.need_program(client[0])?;
@@ -842,7 +845,17 @@ pub(super) fn every_terminal_can_talk(script: &Script) -> Result {
         }
         terminals.push(terminal);
     }
-    Ok(())
+    let (telnet, name) = (&terminals[TELNET], format!("用户{TELNET}"));
+    telnet.type_in(b"\x03")?;
+    let pasted: Vec<String> =
+        (1..=20).map(|number| format!("第{number}行")).collect();
+    for text in &pasted {
+        let line = (ann.chat.say)(text);
+        telnet.type_in(format!("{}\r", line.trim_end()).as_bytes())?;
+    }
+    ann.expect_all(&name, &pasted)?;
+    ann.say("still there?")?;
+    expect_screen(script, telnet, "ann: still there?")
 }
 
 /// The terminal shows this.

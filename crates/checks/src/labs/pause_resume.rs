@@ -114,9 +114,8 @@ fn expect_file(script: &Script, expected: &[u8]) -> Result {
 
 /// How many bytes the kernel holds for the program that came from `client`.
 fn n_unread(server: &Subject, client: SocketAddr) -> Option<usize> {
-    let ends = (server.address(), client);
-    let sockets = kernel::tcp_sockets().ok()?;
-    let end = sockets.iter().find(|s| (s.local, s.remote) == ends)?;
+    let end =
+        kernel::tcp_connection_on(server.address(), client, &[]).ok()??;
     // The client's FIN is counted like a byte.
     let fin = usize::from(end.state == TcpState::CloseWait);
     Some((end.receive_queue as usize).saturating_sub(fin))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::every_server::*;
 use super::output_file::{a_bad_file_is_one_clear_line, expect_full_disk_told};
 use crate::bytes::difference;
-use crate::kernel::{self, TcpState};
+use crate::kernel::TcpState;
 use crate::outcome::{Result, Stop, ensure};
 use crate::peer::{End, Peer};
 use crate::promise::lab;
@@ -236,12 +236,8 @@ fn fill_the_way_back(server: &Subject, client: &mut Peer) -> Result<usize> {
 
 /// How many bytes the kernel holds on their way to the client.
 fn n_waiting(client: &Peer) -> Result<usize> {
-    let sockets = kernel::tcp_sockets()?;
-    let ends = (client.address(), client.remote());
-    let ours = sockets.iter().find(|s| (s.local, s.remote) == ends);
-    let theirs = sockets.iter().find(|s| (s.remote, s.local) == ends);
-    let unread = ours.map_or(0, |socket| socket.receive_queue);
-    let unsent = theirs.map_or(0, |socket| socket.send_queue);
+    let unread = client.this_end()?.map_or(0, |end| end.receive_queue);
+    let unsent = client.other_end()?.map_or(0, |end| end.send_queue);
     Ok(unread as usize + unsent as usize)
 }
 
