@@ -93,3 +93,24 @@ fn ask_twice(program: &Subject) -> Result {
         .into_iter()
         .try_for_each(|signal| program.signal(signal))
 }
+
+/// Red, bell, right-to-left, CSI as one character, and a forged line.
+pub(super) const EVIL: &str =
+    "\u{1b}[31mred\u{7}\u{202e}\u{9b}31m\r\nlistening on evil\r\n";
+
+/// Somebody has sent it [`EVIL`], and no terminal would obey what it printed.
+pub(super) fn expect_no_evil(script: &Script, program: &Subject) -> Result {
+    script.step("neither output holds a control character or a forged line");
+    let mut printed = String::from_utf8_lossy(&program.stdout()).into_owned();
+    printed.push_str(&program.stderr());
+    let is_evil = |c: &char| {
+        c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c)
+    };
+    if let Some(evil) = printed.chars().find(is_evil) {
+        return Err(Stop::broken(format_args!("it holds {evil:?}")));
+    }
+    ensure(
+        !printed.lines().any(|line| line == "listening on evil"),
+        "a sender could write a line of its own",
+    )
+}
