@@ -309,6 +309,8 @@ struct Hall {
     /// Those who are there and read, and how much of the flood each has seen.
     readers: Mutex<HashMap<String, usize>>,
     read: Condvar,
+    /// How many are just coming or going, and read, and are not in `readers`.
+    n_passing: AtomicUsize,
     /// Clients that do not read and have not been put out yet.
     n_stalled: AtomicUsize,
     /// The number of the last line of the flood.
@@ -328,6 +330,7 @@ impl Hall {
             n_names: AtomicUsize::new(0),
             readers: Mutex::default(),
             read: Condvar::new(),
+            n_passing: AtomicUsize::new(0),
             n_stalled: AtomicUsize::new(0),
             n_flooded: AtomicUsize::new(0),
             names_given: Mutex::default(),
@@ -379,6 +382,12 @@ impl Hall {
         self.read.notify_all();
     }
 
+    /// As long as this is held, one more is coming or going.
+    fn pass(&self) -> Passing<'_> {
+        self.n_passing.fetch_add(1, SeqCst);
+        Passing { hall: self }
+    }
+
     /// A reader has heard this.
     fn has_heard(&self, id: &str, line: &str) {
         if let Line::Said { text, .. } = parse(line)
@@ -389,6 +398,18 @@ impl Hall {
             *seen = number.parse().unwrap_or_default();
             self.read.notify_all();
         }
+    }
+}
+
+/// Somebody who is coming or going: see [`Hall::pass`].
+struct Passing<'a> {
+    hall: &'a Hall,
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.hall.n_passing.fetch_sub(1, SeqCst);
+        self.hall.read.notify_all();
     }
 }
 
@@ -518,9 +539,11 @@ impl<'a> Acting<'a> {
         if self.random.u8(..) < 25 {
             return self.rush();
         }
+        let coming = self.hall.pass();
         let mut client = Client::connect(self.hall, false)?;
         let name = self.any_name();
         self.come_in(&mut client, &name)?;
+        drop(coming);
         self.say(&mut client)?;
         let n_acts = match self.hall.n_stalled.load(SeqCst) {
             0 => self.random.usize(0..12),
@@ -529,6 +552,7 @@ impl<'a> Acting<'a> {
         for _ in 0..n_acts {
             self.act(&mut client)?;
         }
+        let _going = self.hall.pass();
         self.hall.end_to_read(self.id());
         match self.random.u8(..) % 4 {
             0 => self.break_off(&client),
@@ -568,6 +592,7 @@ impl<'a> Acting<'a> {
 
     /// All that it has to say in one piece, from its name to its goodbye.
     fn rush(mut self) -> Result<Told> {
+        let _passing = self.hall.pass();
         let mut client = Client::connect(self.hall, false)?;
         let name = self.new_name();
         let mut text = self.take_name(&name);
@@ -602,6 +627,10 @@ impl<'a> Acting<'a> {
         self.say(&mut client)?;
         let mut n_bytes = 0;
         while self.hall.n_stalled.load(SeqCst) > 0 {
+            let (readers, read) = (&self.hall.readers, &self.hall.read);
+            drop(self.hall.wait(readers, read, |_| {
+                self.hall.n_passing.load(SeqCst) == 0
+            })?);
             let there: Vec<String> =
                 locked(&self.hall.readers).keys().cloned().collect();
             let mut chunk = Vec::new();
@@ -614,7 +643,6 @@ impl<'a> Acting<'a> {
             let number = self.n_said;
             self.hall.n_flooded.store(number, SeqCst);
             self.type_in(&mut client, &chunk)?;
-            let (readers, read) = (&self.hall.readers, &self.hall.read);
             drop(self.hall.wait(readers, read, |readers| {
                 let seen = |id| readers.get(id).is_none_or(|it| *it >= number);
                 there.iter().all(seen)
