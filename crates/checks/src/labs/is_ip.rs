@@ -832,8 +832,8 @@ fn limits_a_line(script: &Script) -> Result {
 }
 
 fn memory_stays_flat(script: &Script) -> Result {
-    const BLOCK: usize = 512 << 10;
-    const MOST: u64 = 2 << 20;
+    const BLOCK: usize = 2 << 20;
+    const MOST: u64 = 8 << 20;
 
     let endless = vec![b'a'; BLOCK];
     let lines = format!("{}\n", "a".repeat(4000)).repeat(BLOCK / 4000);
