@@ -55,7 +55,7 @@ pub fn build(arguments: &[&str]) -> Vec<PathBuf> {
 pub fn build_lan() {
     let built = build(&["--package", "lan", "--bin", "lan"]);
     let program = built.into_iter().next();
-    lan::use_helper(program.unwrap_or_else(|| panic!("lan was not built")));
+    checks::use_lan(program.unwrap_or_else(|| panic!("lan was not built")));
 }
 
 /// What cargo says of each thing it has built.

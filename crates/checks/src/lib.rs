@@ -33,6 +33,7 @@ mod sys;
 pub mod wait;
 pub mod wire;
 
+pub use lan::use_helper as use_lan;
 pub use promise::{Lab, Promise, Verdict, prove, skip};
 pub use subject::Program;
 
