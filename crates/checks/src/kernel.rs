@@ -31,11 +31,6 @@ pub fn tcp_sockets_of(pids: &[u32]) -> Result<Vec<TcpSocket>> {
     tcp_sockets_of_on(pids, &[])
 }
 
-/// Every UDP socket of this machine's network.
-pub fn udp_sockets() -> Result<Vec<UdpSocket>> {
-    udp_sockets_on(&[])
-}
-
 /// The UDP sockets that these processes hold in this machine's network.
 pub fn udp_sockets_of(pids: &[u32]) -> Result<Vec<UdpSocket>> {
     udp_sockets_of_on(pids, &[])

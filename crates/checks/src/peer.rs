@@ -580,3 +580,18 @@ impl Server {
         Peer::new(socket, self.hosts.clone(), name, self.steps.clone())
     }
 }
+
+/// What [`Peer::send_meanwhile`] began to send, it could send whole.
+///
+/// # Errors
+///
+/// Broken when it could not.
+pub fn expect_sent(sending: JoinHandle<io::Result<()>>) -> Result {
+    match sending.join() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Stop::broken(format_args!(
+            "the client could not send all of it: {error}"
+        ))),
+        Err(_) => Err(Stop::broken("the sending thread panicked")),
+    }
+}

@@ -297,7 +297,8 @@ impl Subject {
     pub fn share_tcp_socket(&self, client: SocketAddr) -> Result<Socket> {
         self.steps
             .add(format_args!("we share the program's socket for {client}"));
-        let sockets = kernel::tcp_sockets_of(&[self.pid()])?;
+        let hosts = self.host.as_slice();
+        let sockets = kernel::tcp_sockets_of_on(&[self.pid()], hosts)?;
         let socket = sockets.iter().find(|it| it.remote == client);
         self.share_socket(socket.map(|it| it.inode))
     }

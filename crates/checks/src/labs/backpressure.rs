@@ -11,7 +11,7 @@ use super::every_server::*;
 use crate::bytes::difference;
 use crate::kernel::{self, TcpSocket, Timer};
 use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer};
+use crate::peer::{End, Peer, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Signal, Subject};
@@ -540,10 +540,7 @@ fn serves_a_half_closed_client(script: &Script) -> Result {
 fn reads_and_drops_what_comes(script: &Script) -> Result {
     let (server, mut reader) = stall(script, &[])?;
     let sending = reader.send_meanwhile(vec![b'x'; TOO_MUCH])?;
-    match sending.join() {
-        Ok(sent) => sent?,
-        Err(_) => return Err(Stop::broken("the sending thread panicked")),
-    }
+    expect_sent(sending)?;
     reader.wait_until_read()?;
     expect_all(&mut reader, made_up(TOO_MUCH))?;
     reader.half_close()?;

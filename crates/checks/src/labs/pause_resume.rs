@@ -12,7 +12,7 @@ use super::output_file::{a_bad_file_is_one_clear_line, expect_full_disk_told};
 use crate::bytes::difference;
 use crate::kernel::{self, TcpSocket, TcpState, Timer};
 use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer};
+use crate::peer::{End, Peer, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Signal, Subject};
@@ -315,8 +315,7 @@ fn every_byte_arrives_in_order(script: &Script) -> Result {
     let peer = client.address();
     let sending = client.send_meanwhile(bytes.clone())?;
     script.step("the client can send everything");
-    let sent = sending.join();
-    ensure(matches!(sent, Ok(Ok(()))), format_args!("{sent:?}"))?;
+    expect_sent(sending)?;
     client.half_close()?;
     client.expect_fin()?;
     expect_file(script, &bytes)?;

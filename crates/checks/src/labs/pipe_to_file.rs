@@ -1,11 +1,10 @@
 //! pipe-to-file: pipes what clients send into one file that stays open.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,7 +14,7 @@ use super::every_server::*;
 use crate::bytes::difference;
 use crate::kernel::{self, TcpState};
 use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{Peer, Pieces};
+use crate::peer::{Peer, Pieces, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{SMALL_DISK, Setup, Signal, Subject};
@@ -148,16 +147,6 @@ fn wait_for_size(path: &Path, n_bytes: usize) {
 fn end(client: &mut Peer) -> Result {
     client.half_close()?;
     client.expect_fin()
-}
-
-fn expect_sent(sending: JoinHandle<io::Result<()>>) -> Result {
-    match sending.join() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Stop::broken(format_args!(
-            "the client could not send all of it: {error}"
-        ))),
-        Err(_) => Err(Stop::broken("the client panicked")),
-    }
 }
 
 fn pipes_byte_for_byte(script: &Script) -> Result {

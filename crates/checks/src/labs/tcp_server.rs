@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::every_server::*;
 use crate::kernel::TcpState;
-use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer, Pieces};
+use crate::outcome::{Result, ensure};
+use crate::peer::{End, Peer, Pieces, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Setup, Subject};
@@ -222,10 +222,7 @@ fn waits_for_a_slow_reader(script: &Script) -> Result {
     client.wait_until_way_back_is_full()?;
     client.widen()?;
     client.expect(&bytes)?;
-    match sending.join() {
-        Ok(sent) => Ok(sent?),
-        Err(_) => Err(Stop::broken("the sending thread panicked")),
-    }
+    expect_sent(sending)
 }
 
 fn serves_ipv4_on_an_ipv6_socket(script: &Script) -> Result {

@@ -11,7 +11,7 @@ use super::output_file::{a_bad_file_is_one_clear_line, expect_full_disk_told};
 use crate::bytes::difference;
 use crate::kernel::TcpState;
 use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer};
+use crate::peer::{End, Peer, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::Subject;
@@ -421,8 +421,7 @@ fn end_sends_what_is_owed(script: &Script) -> Result {
         format_args!("it was {} bytes, then {end:?}", received.len()),
     )?;
     script.step("what it sent meanwhile was read as well");
-    let sent = sending.join();
-    ensure(matches!(sent, Ok(Ok(()))), format_args!("{sent:?}"))
+    expect_sent(sending)
 }
 
 fn destroy_waits_for_nobody(script: &Script) -> Result {

@@ -18,7 +18,7 @@ use super::every_server::{
 };
 use crate::kernel::{self, File};
 use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer, Pieces};
+use crate::peer::{End, Peer, Pieces, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Setup, Signal, Stdin, Subject};
@@ -313,10 +313,7 @@ fn waits_for_a_slow_reader(script: &Script) -> Result {
     client.wait_until_way_back_is_full()?;
     script.step("it begins to read");
     client.expect(&bytes)?;
-    match sending.join() {
-        Ok(sent) => Ok(sent?),
-        Err(_) => Err(Stop::broken("the sending thread panicked")),
-    }
+    expect_sent(sending)
 }
 
 fn tells_a_reset_as_an_error(script: &Script) -> Result {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::every_server::*;
 use crate::kernel::TcpState;
-use crate::outcome::{Result, Stop, ensure};
-use crate::peer::{End, Peer};
+use crate::outcome::{Result, ensure};
+use crate::peer::{End, Peer, expect_sent};
 use crate::promise::lab;
 use crate::script::Script;
 use crate::subject::{Signal, Subject};
@@ -212,10 +212,7 @@ fn answers_a_fin_with_a_fin(script: &Script) -> Result {
     {
         client.expect(piece)?;
     }
-    match sending.join() {
-        Ok(sent) => sent?,
-        Err(_) => return Err(Stop::broken("the sending thread panicked")),
-    }
+    expect_sent(sending)?;
     client.half_close()?;
     let (rest, end) = client.read_to_end()?;
     script.step("it has all it is owed, and then the server's FIN");
