@@ -20,7 +20,7 @@ use crate::kernel::{self, Group, TcpSocket, UdpSocket};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
 use crate::sys;
-use crate::wait::wait_for;
+use crate::wait::{observe, wait_for};
 
 pub use crate::sys::{Descriptor, Exit, Signal};
 
@@ -393,6 +393,26 @@ impl Subject {
             return Ok(());
         }
         Err(Stop::broken(format_args!("it ended with {exit}")))
+    }
+
+    /// Waits for a while in which it hardly wants the processor. Who goes round
+    /// in a loop wants it always. Who wakes now and then must wait for its turn
+    /// on a busy machine, and that counts as wanting, but not for ever.
+    pub fn expect_rest(&self) -> Result {
+        const WINDOW: Duration = Duration::from_millis(300);
+
+        self.steps.add("it does not use the processor");
+        let mut wanted = Duration::ZERO;
+        let rests = || {
+            let before = kernel::cpu_wanted(self.pid())?;
+            observe(WINDOW);
+            let after = kernel::cpu_wanted(self.pid())?;
+            wanted = Duration::from_nanos(after.saturating_sub(before));
+            (wanted < WINDOW / 2).then_some(())
+        };
+        wait_for(rests).ok_or_else(|| {
+            Stop::broken(format_args!("it wants {wanted:?} of {WINDOW:?}"))
+        })
     }
 
     /// Whether it has ended.
