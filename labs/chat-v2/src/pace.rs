@@ -26,41 +26,44 @@ impl Pace {
         }
     }
 
-    /// Waits until the next line may be said.
+    /// Counts one line, and waits until its turn.
     pub(crate) async fn next(&mut self) {
-        if let Some(turn) = self.turn(Instant::now()) {
-            sleep_until(turn).await;
-        }
-    }
-
-    /// Counts one line, and says when its turn is, if not now.
-    fn turn(&mut self, now: Instant) -> Option<Instant> {
+        let now = Instant::now();
         self.said_until = self.said_until.max(now) + self.interval;
         let turn = self.said_until - self.interval * AT_ONCE;
-        (turn > now).then_some(turn)
+        if turn > now {
+            sleep_until(turn).await;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
-    /// Twenty at once, then one each interval, and twenty again after a rest.
-    #[test]
-    fn a_paste_is_not_slowed_and_a_flood_is() {
+    /// On tokio's paused clock, which leaps as soon as all wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_paste_is_not_slowed_and_a_flood_is() {
         let mut pace = Pace::new(10);
-        let start = pace.said_until;
+        let start = Instant::now();
         for _ in 0..AT_ONCE {
-            assert_eq!(pace.turn(start), None);
+            pace.next().await;
         }
+        assert_eq!(start.elapsed(), Duration::ZERO);
         for n_more in 1..=5 {
-            let turn = start + n_more * Duration::from_millis(100);
-            assert_eq!(pace.turn(start), Some(turn));
+            pace.next().await;
+            assert_eq!(start.elapsed(), n_more * Duration::from_millis(100));
         }
-        let later = start + Duration::from_secs(60);
+
+        sleep(Duration::from_secs(60)).await;
+        let rested = Instant::now();
         for _ in 0..AT_ONCE {
-            assert_eq!(pace.turn(later), None);
+            pace.next().await;
         }
-        assert!(pace.turn(later).is_some());
+        assert_eq!(rested.elapsed(), Duration::ZERO);
+        pace.next().await;
+        assert_eq!(rested.elapsed(), Duration::from_millis(100));
     }
 }
