@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use book::mutants::{self, Mutant};
 use checks::wait::PATIENCE;
 use checks::{LABS, Lab, Program, Promise, Verdict};
-use tests::{Job, build, build_lan, judge_all, lab_dir, root};
+use tests::{Job, build, build_helpers, judge_all, lab_dir, root};
 use toml::{Table, Value};
 
 /// The mutants of one lab are built while those of another are judged: the one
@@ -22,11 +22,13 @@ use toml::{Table, Value};
 /// and checks of a hundred programs at once see nothing but a busy machine.
 static BUILDING: Mutex<()> = Mutex::new(());
 static JUDGING: Mutex<()> = Mutex::new(());
-static LAN: Once = Once::new();
 
 fn turn(of: &Mutex<()>) -> MutexGuard<'_, ()> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// One lab is judged at a time, with so many programs.
+const AT_A_TIME: usize = 20;
 
 /// A promise that is expected to be broken need not be waited for as long as
 /// one that is expected to be kept: most wrong programs show by what they do
@@ -71,7 +73,7 @@ fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {
     names_are_right(lab, &mutants);
 
     let building = turn(&BUILDING);
-    LAN.call_once(build_lan);
+    build_helpers();
     let programs = build_all(lab, &mutants);
     drop(building);
     let _judging = turn(&JUDGING);
@@ -93,7 +95,7 @@ fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {
             });
         }
     }
-    let verdicts = judge_all(&jobs);
+    let verdicts = judge_all(&jobs, AT_A_TIME);
 
     let mut wrong = String::new();
     for ((job, verdict), (mutant, named)) in

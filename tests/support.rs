@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -46,16 +46,29 @@ pub fn build(arguments: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Builds the program that makes private networks. Otherwise the first check
-/// that needs one asks cargo for it, and waits until no other cargo is at work.
+/// Builds the programs by which checks make private networks and start others.
+/// Otherwise the first check that needs a network asks cargo for it, and waits
+/// until no other cargo is at work.
 ///
 /// # Panics
 ///
-/// When it does not build.
-pub fn build_lan() {
-    let built = build(&["--package", "lan", "--bin", "lan"]);
-    let program = built.into_iter().next();
-    checks::use_lan(program.unwrap_or_else(|| panic!("lan was not built")));
+/// When they do not build.
+pub fn build_helpers() {
+    static BUILT: Once = Once::new();
+
+    BUILT.call_once(|| {
+        let built =
+            build(&["--package", "lan", "--package", "checks", "--bins"]);
+        let program = |name: &str| {
+            let is_named =
+                |file: &&PathBuf| file.file_stem() == Some(name.as_ref());
+            let file = built.iter().find(is_named);
+            file.unwrap_or_else(|| panic!("{name} was not built"))
+                .clone()
+        };
+        checks::use_lan(program("lan"));
+        checks::use_confined(program("confined"));
+    });
 }
 
 /// What cargo says of each thing it has built.
@@ -83,15 +96,13 @@ impl Job<'_> {
     }
 }
 
-/// Holds programs to promises, many at a time: a check waits more than it
+/// Holds programs to promises, so many at a time: a check waits more than it
 /// computes. The verdicts come in the order of the jobs.
-pub fn judge_all(jobs: &[Job]) -> Vec<Verdict> {
-    const AT_A_TIME: usize = 20;
-
+pub fn judge_all(jobs: &[Job], at_a_time: usize) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(vec![Verdict::Kept; jobs.len()]);
     thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..at_a_time {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

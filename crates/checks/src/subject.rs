@@ -2,14 +2,15 @@
 //! in another language. It is seen from outside only.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,28 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words.join(" "))
     }
+}
+
+/// The program `confined` of this crate, if it has been built.
+static CONFINED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has programs started by way of this one, `confined` of this crate. To start
+/// one without it, the process of the checks is forked, and with many threads
+/// and megabytes in their hands that takes ten times as long.
+pub fn use_confined(program: PathBuf) {
+    // Whoever was first has built the same.
+    let _ = CONFINED.set(program);
+}
+
+/// Becomes this program, with these arguments, confined as a subject is.
+/// Returns only why it could not.
+pub fn run_confined(
+    program: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+) -> io::Error {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    sys::run_confined(command)
 }
 
 /// What stands behind a subject's standard input.
@@ -128,13 +151,20 @@ impl Subject {
         let Some((file, arguments)) = words.split_first() else {
             return Err(Stop::broken("no program was given"));
         };
+        // What has to be done in the child needs a fork.
+        let needs_fork = setup.hosts.is_some()
+            || setup.small_disk.is_some()
+            || setup.inherited.is_some();
+        let confined = CONFINED.get().filter(|_| !needs_fork);
+        let first = confined.map_or(OsStr::new(file), |it| it.as_os_str());
         let mut command = match &setup.host {
             Some(_) if setup.hosts.is_some() => {
                 return Err(Stop::broken("no host has its own /etc/hosts"));
             }
-            Some(host) => host.command(file),
-            None => Command::new(file),
+            Some(host) => host.command(first),
+            None => Command::new(first),
         };
+        command.args(confined.map(|_| file));
         command.args(arguments).args(&setup.flags).current_dir(home);
         command.env_clear().env("HOME", home).env("TZ", "UTC");
         for (name, value) in &setup.variables {
@@ -151,7 +181,9 @@ impl Subject {
             Stdin::Terminal => Some(sys::attach_terminal(&mut command)?),
             _ => None,
         };
-        sys::confine(&mut command, setup, home)?;
+        if confined.is_none() {
+            sys::confine(&mut command, setup, home)?;
+        }
         let spawned = command.spawn();
         // The command holds the program's end of the terminal. As long as we
         // have it too, we would not see the program close it.

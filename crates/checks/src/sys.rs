@@ -76,7 +76,7 @@ mod imp {
 
     use super::{Exit, Signal};
     use crate::outcome::Result;
-    use crate::subject::{SMALL_DISK, Setup, Stdin};
+    use crate::subject::{SMALL_DISK, Setup};
 
     /// Something open that a program can inherit.
     pub type Descriptor = Arc<OwnedFd>;
@@ -88,7 +88,8 @@ mod imp {
     /// Most file descriptors a program may have, as on most systems.
     const DESCRIPTORS: u64 = 1024;
 
-    /// Gives a program a session of its own, limits and no capabilities.
+    /// Has a program run as [`confine_self`] says, with what else its setup asks
+    /// of the system.
     #[allow(
         unsafe_code,
         reason = "only the child itself can do this to itself, before it runs"
@@ -112,25 +113,12 @@ mod imp {
             Some(n_bytes) => Some(SmallDisk::new(n_bytes, home)?),
             None => None,
         };
-        let has_terminal = setup.stdin == Stdin::Terminal;
         let inherited = setup.inherited.clone();
 
         let in_the_child = move || -> io::Result<()> {
-            rustix::process::setsid()?;
-            // A shell that starts us in the background has SIGINT ignored,
-            // and that would be inherited: Ctrl-C would not end `nc`.
-            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
-                // SAFETY: the default action runs no code of ours.
-                unsafe { libc::signal(signal, libc::SIG_DFL) };
-            }
-            if has_terminal {
-                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
-            }
             if let Some(inherited) = &inherited {
                 leave_open_at(3, inherited.as_raw_fd())?;
             }
-            limit(Resource::Nofile, DESCRIPTORS)?;
-            limit(Resource::Core, 0)?;
             if hosts.is_some() || small_disk.is_some() {
                 let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
                 // SAFETY: the child has one thread and is about to become
@@ -143,23 +131,52 @@ mod imp {
             if let Some(small_disk) = &small_disk {
                 small_disk.mount()?;
             }
-            // A learner is not root: no privileged ports, no foreign files.
-            for capability in CapabilitySet::all() {
-                // Who is not root has none to lose.
-                let _ = rustix::thread::remove_capability_from_bounding_set(
-                    capability,
-                );
-            }
-            // Whatever happens to us, the program does not outlive us.
-            let kill = Some(rustix::process::Signal::KILL);
-            rustix::process::set_parent_process_death_signal(kill)?;
-            Ok(())
+            confine_self()
         };
         // SAFETY: between fork and exec only async-signal-safe calls are
         // allowed. `in_the_child` makes system calls and nothing else: it
         // takes no lock and allocates no memory, its strings were made before.
         unsafe { command.pre_exec(in_the_child) };
         Ok(())
+    }
+
+    /// What a program under check has: a session of its own, in which its
+    /// terminal obeys it, the usual signals, limits, and no capabilities.
+    #[allow(
+        unsafe_code,
+        reason = "the standard library cannot set the action of a signal"
+    )]
+    pub(crate) fn confine_self() -> io::Result<()> {
+        rustix::process::setsid()?;
+        // A shell that starts us in the background has SIGINT ignored, and
+        // that would be inherited: Ctrl-C would not end `nc`.
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
+            // SAFETY: the default action runs no code of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        let stdin = rustix::stdio::stdin();
+        if rustix::termios::isatty(stdin) {
+            rustix::process::ioctl_tiocsctty(stdin)?;
+        }
+        limit(Resource::Nofile, DESCRIPTORS)?;
+        limit(Resource::Core, 0)?;
+        // A learner is not root: no privileged ports, no foreign files.
+        for capability in CapabilitySet::all() {
+            // Who is not root has none to lose.
+            let _ =
+                rustix::thread::remove_capability_from_bounding_set(capability);
+        }
+        // Whatever happens to us, the program does not outlive us.
+        let kill = Some(rustix::process::Signal::KILL);
+        Ok(rustix::process::set_parent_process_death_signal(kill)?)
+    }
+
+    /// Becomes a program that is confined. Returns only why it could not.
+    pub(crate) fn run_confined(mut command: Command) -> io::Error {
+        match confine_self() {
+            Ok(()) => command.exec(),
+            Err(error) => error,
+        }
     }
 
     /// Makes `open` survive exec under this number, dup2(2).
@@ -393,6 +410,10 @@ mod imp {
             None => Ok(()),
             Some(_) => Err(Stop::skipped("only Linux can give it a disk")),
         }
+    }
+
+    pub(crate) fn run_confined(_: Command) -> io::Error {
+        io::ErrorKind::Unsupported.into()
     }
 
     pub(crate) fn attach_terminal(_: &mut Command) -> Result<File> {
