@@ -41,10 +41,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests", &["book", "checks"]),
 ];
 
-/// All that the tests of a lab use.
+/// All that the tests of a lab use; `tokio` for its paused clock.
 #[rustfmt::skip]
 const FOR_TESTS_OF_LABS: &[&str] = &[
     "assert_cmd", "checks", "insta", "predicates", "proptest", "snapbox", "tempfile",
+    "tokio",
 ];
 
 /// The crates with `unsafe` code.

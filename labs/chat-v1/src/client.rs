@@ -224,32 +224,3 @@ pub(crate) async fn part(
     tokio::try_join!(say, drain).map(drop)
 }
 // ANCHOR_END: write
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use tokio::net::TcpListener;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    /// On tokio's paused clock, which leaps as soon as all wait for it.
-    #[tokio::test(start_paused = true)]
-    async fn who_does_not_end_is_given_the_grace_and_no_more() -> io::Result<()>
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let _never_ends = TcpStream::connect(address).await?;
-        let (mut socket, peer) = listener.accept().await?;
-        let args = Args::parse_from(["chat-v1", "--grace", "1h"]);
-        let (room, mut events) = mpsc::channel(2);
-        // Who is no member any more has to go.
-        let put_out = async { drop(events.recv().await) };
-
-        let start = Instant::now();
-        let talk = converse(&mut socket, peer, 1, &room, &args);
-        let (result, ()) = tokio::join!(talk, put_out);
-        assert_eq!(start.elapsed(), args.grace);
-        result
-    }
-}
