@@ -423,7 +423,13 @@ impl Peer {
             return Ok(self.socket.set_linger(Some(Duration::ZERO))?);
         }
         self.socket.set_read_timeout(Some(patience()))?;
-        let n_unread = self.socket.peek(&mut [MaybeUninit::uninit()])?;
+        let n_unread = loop {
+            match self.socket.peek(&mut [MaybeUninit::uninit()]) {
+                // As in `read`.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         ensure(n_unread > 0, "it has ended before it could be reset")
     }
 

@@ -338,7 +338,7 @@ pub(super) fn what_one_says_all_others_read(script: &Script) -> Result {
 }
 
 pub(super) fn a_line_is_a_message_however_it_is_cut(script: &Script) -> Result {
-    let server = script.serve()?;
+    let server = script.serve_with(FAST)?;
     let mut ann = Guest::enter(script, &server, "ann", &mut [])?;
     let mut bob = Guest::enter(script, &server, "bob", &mut [&mut ann])?;
     let lines = ["one", "two", "three", "四川", "five", "six"];
@@ -817,7 +817,7 @@ pub(super) fn every_terminal_can_talk(script: &Script) -> Result {
     for client in CLIENTS {
         script.need_program(client[0])?;
     }
-    let server = script.serve()?;
+    let server = script.serve_with(FAST)?;
     let mut ann = Guest::enter(script, &server, "ann", &mut [])?;
     let port = server.address().port().to_string();
     let mut terminals: Vec<Rc<Subject>> = Vec::new();
