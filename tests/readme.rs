@@ -79,6 +79,15 @@ fn the_book_is_served() {
     served.unwrap_or_else(|report| panic!("{report}"));
 }
 
+/// What tells cargo where its things are, and that they need not be built anew.
+const OF_CARGO: [&str; 5] = [
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "CARGO_TARGET_DIR",
+    "CARGO_INCREMENTAL",
+];
+
 /// Runs a command of the README at the top of the repository, with the home
 /// directory of whoever runs the tests: cargo lives there.
 fn in_the_repository(
@@ -91,7 +100,7 @@ fn in_the_repository(
     // What takes long is the compiler, not the program.
     build(&["-p", package]);
     let mut line = format!("cd '{}' &&", root().display());
-    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
+    for name in OF_CARGO {
         if let Ok(value) = env::var(name) {
             line.push_str(&format!(" {name}='{value}'"));
         }
