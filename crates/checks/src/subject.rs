@@ -61,8 +61,8 @@ impl fmt::Display for Program {
 static CONFINED: OnceLock<PathBuf> = OnceLock::new();
 
 /// Has programs started by way of this one, `confined` of this crate. To start
-/// one without it, the process of the checks is forked, and with many threads
-/// and megabytes in their hands that takes ten times as long.
+/// one without it, the process of the checks is forked, and each fork copies
+/// the page tables of all that its threads have in hand.
 pub fn use_confined(program: PathBuf) {
     // Whoever was first has built the same.
     let _ = CONFINED.set(program);
@@ -442,8 +442,11 @@ impl Subject {
             wanted = Duration::from_nanos(after.saturating_sub(before));
             (wanted < WINDOW / 2).then_some(())
         };
-        wait_for(rests).ok_or_else(|| {
-            Stop::broken(format_args!("it wants {wanted:?} of {WINDOW:?}"))
+        wait_for(rests).ok_or_else(|| match self.exit() {
+            Some(exit) => Stop::broken(format_args!("it ended with {exit}")),
+            None => {
+                Stop::broken(format_args!("it wants {wanted:?} of {WINDOW:?}"))
+            }
         })
     }
 
