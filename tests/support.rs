@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -97,25 +97,44 @@ impl Job<'_> {
 }
 
 /// Holds programs to promises, so many at a time: a check waits more than it
-/// computes. The verdicts come in the order of the jobs.
+/// computes. What other tests of this process hold to promises counts, too.
+/// The verdicts come in the order of the jobs.
 pub fn judge_all(jobs: &[Job], at_a_time: usize) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(vec![Verdict::Kept; jobs.len()]);
     thread::scope(|scope| {
-        for _ in 0..at_a_time {
+        for _ in 0..at_a_time.min(jobs.len()) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(index) else {
                         break;
                     };
-                    let verdict = job.judge();
-                    if let Ok(mut verdicts) = verdicts.lock() {
-                        verdicts[index] = verdict;
-                    }
+                    let verdict = one_of(at_a_time, || job.judge());
+                    lock(&verdicts)[index] = verdict;
                 }
             });
         }
     });
-    verdicts.into_inner().unwrap_or_default()
+    verdicts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something when fewer than `most` do such a thing in this process.
+fn one_of<T>(most: usize, work: impl FnOnce() -> T) -> T {
+    static AT_WORK: Mutex<usize> = Mutex::new(0);
+    static DONE: Condvar = Condvar::new();
+
+    let is_full = |at_work: &mut usize| *at_work >= most;
+    let at_work = DONE.wait_while(lock(&AT_WORK), is_full);
+    *at_work.unwrap_or_else(PoisonError::into_inner) += 1;
+    let done = work();
+    *lock(&AT_WORK) -= 1;
+    DONE.notify_one();
+    done
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,6 +18,15 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     }
 }
 
+/// `"a line"`, or its first characters and the number of its bytes.
+pub(crate) fn shown_line(line: &str) -> String {
+    const MOST: usize = 200;
+    match line.char_indices().nth(MOST) {
+        Some((to, _)) => format!("{:?}… of {} bytes", &line[..to], line.len()),
+        None => format!("{line:?}"),
+    }
+}
+
 /// Where two byte strings first differ, as text and as hex with a mark; `None`
 /// when they are equal.
 ///
@@ -69,6 +78,14 @@ mod tests {
         let mark = lines[2].find("^^").unwrap();
         assert_eq!(&lines[1][mark..mark + 2], "70");
         assert!(lines[2].ends_with("byte 4 is the first wrong one"));
+    }
+
+    #[test]
+    fn of_a_long_line_the_beginning_is_shown() {
+        assert_eq!(shown_line("short"), r#""short""#);
+        let shown = shown_line(&"ü".repeat(1_000));
+        assert_eq!(shown.chars().filter(|&c| c == 'ü').count(), 200);
+        assert!(shown.ends_with("… of 2000 bytes"), "{shown}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use lan::Host;
 use socket2::Socket;
 
+use crate::bytes::shown_line;
 use crate::kernel::{self, Group, TcpSocket, UdpSocket};
 use crate::outcome::{Result, Stop};
 use crate::script::Steps;
@@ -550,7 +551,7 @@ impl Subject {
             let text = String::from_utf8_lossy(&text).into_owned();
             let all: Vec<&str> = text.lines().collect();
             let last = &all[all.len().saturating_sub(10)..];
-            lines.extend(last.iter().map(|line| format!("  {line:?}")));
+            lines.extend(last.iter().map(|l| format!("  {}", shown_line(l))));
         }
         lines.join("\n")
     }
