@@ -68,8 +68,8 @@ const HELP = {
   EACCES: 'ports below 1024 belong to root, take one above, such as 8080; ' +
     'of a file, `ls -l` shows who may use it; to broadcast, a socket needs ' +
     'SO_BROADCAST',
-  EADDRINUSE: 'end the program that uses it, or take another address, such as ' +
-    '--listen 127.0.0.1:0',
+  EADDRINUSE: 'end the program that uses it, or take another address or ' +
+    'port; port 0 is any free one',
   EADDRNOTAVAIL: 'this machine has no such address; `ip addr` lists those ' +
     'it has',
   EAI_AGAIN: SPELLING,

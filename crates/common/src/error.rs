@@ -15,8 +15,8 @@ const CHAPTER: &str = "chapter \"Debugging sockets\"";
 ///
 /// ```text
 /// error: cannot listen on 127.0.0.1:8080: address already in use (EADDRINUSE)
-/// help: end the program that uses it, or take another address, such as
-///   --listen 127.0.0.1:0 (chapter "Debugging sockets")
+/// help: end the program that uses it, or take another address or port; port 0
+///   is any free one (chapter "Debugging sockets")
 /// ```
 pub fn finish(result: anyhow::Result<()>) -> ExitCode {
     let line = match (result, stdout::failure()) {
@@ -63,7 +63,7 @@ mod tests {
                 .unwrap_err();
         let expected = "cannot listen on 127.0.0.1:8080: address already in \
             use (EADDRINUSE)\nhelp: end the program that uses it, or take another \
-            address, such as --listen 127.0.0.1:0 (chapter \"Debugging \
+            address or port; port 0 is any free one (chapter \"Debugging \
             sockets\")";
         assert_eq!(explain(&error), expected);
     }

@@ -50,7 +50,7 @@ fn known(
 #[rustfmt::skip]
 const ERRNO: &[(i32, &str, &str)] = &[
     (libc::EACCES, "EACCES", "ports below 1024 belong to root, take one above, such as 8080; of a file, `ls -l` shows who may use it; to broadcast, a socket needs SO_BROADCAST"),
-    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take another address, such as --listen 127.0.0.1:0"),
+    (libc::EADDRINUSE, "EADDRINUSE", "end the program that uses it, or take another address or port; port 0 is any free one"),
     (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "this machine has no such address; `ip addr` lists those it has"),
     (libc::EBADF, "EBADF", "no such descriptor is open; who starts the program must leave it open for it"),
     (libc::ECONNABORTED, "ECONNABORTED", ""),

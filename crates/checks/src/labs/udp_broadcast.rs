@@ -548,6 +548,8 @@ fn keeps_a_crowd(script: &Script) -> Result {
 
     let server = serve(script)?;
     let peer = script.datagrams("127.0.0.1:0", "a crowd")?;
+    // Node asks for a larger buffer after `bind`, and tells it then.
+    server.expect_story(&format!("listening on {}", server.address()))?;
     server.signal(Signal::Stop)?;
     script.step(format_args!("{MANY} answers come"));
     for number in 0..MANY {

@@ -297,6 +297,8 @@ fn keeps_a_burst(script: &Script) -> Result {
     const MANY: usize = 400;
 
     let (server, peer) = pair(script)?;
+    // Node asks for a larger buffer after `bind`, and tells it then.
+    server.expect_story(&format!("listening on {}", server.address()))?;
     server.signal(Signal::Stop)?;
     script.step(format_args!("a sender sends {MANY} datagrams"));
     for number in 0..MANY {
