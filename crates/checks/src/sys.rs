@@ -345,7 +345,9 @@ mod imp {
     pub(crate) fn end_group_of(pid: u32) {
         if let Some(pid) = process(pid) {
             let kill = rustix::process::Signal::KILL;
-            // ESRCH: there is nobody left.
+            // ESRCH, here and below: there is nobody left. As long as `confined`
+            // has not made the group, the program is not in it.
+            let _ = rustix::process::kill_process(pid, kill);
             let _ = rustix::process::kill_process_group(pid, kill);
         }
     }
