@@ -305,7 +305,10 @@ impl Peer {
         let mut n_received = 0;
         while n_received < expected.len() {
             let buffer = &mut received[n_received..];
-            match self.read(buffer) {
+            // For the next bytes, not for all: they may be megabytes, and the
+            // machine busy.
+            let deadline = Instant::now() + patience();
+            match self.read(buffer, deadline) {
                 Ok(n_bytes) if n_bytes > 0 => n_received += n_bytes,
                 ended => {
                     received.truncate(n_received);
@@ -328,10 +331,11 @@ impl Peer {
     pub fn expect_line(&mut self) -> Result<String> {
         self.step("receives a line");
         let mut line = Vec::new();
+        let deadline = Instant::now() + patience();
         loop {
             // Byte by byte, so that nothing after the line is taken.
             let mut byte = [0];
-            match self.read(&mut byte) {
+            match self.read(&mut byte, deadline) {
                 Ok(1) if byte == [b'\n'] => break,
                 Ok(1) => line.push(byte[0]),
                 ended => {
@@ -361,7 +365,8 @@ impl Peer {
     /// Receives what one read brings; nothing when the connection has ended.
     pub fn receive(&mut self) -> Result<Vec<u8>> {
         let mut received = vec![0; 64 * 1024];
-        match self.read(&mut received) {
+        let deadline = Instant::now() + patience();
+        match self.read(&mut received, deadline) {
             Ok(n_bytes) => {
                 received.truncate(n_bytes);
                 Ok(received)
@@ -375,8 +380,9 @@ impl Peer {
         self.step("reads until the connection ends");
         let mut received = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
+        let deadline = Instant::now() + patience();
         loop {
-            match self.read(&mut buffer) {
+            match self.read(&mut buffer, deadline) {
                 Ok(0) => return Ok((received, End::Fin)),
                 Ok(_) if received.len() > TOO_MANY => {
                     return Err(Stop::broken(format_args!(
@@ -470,10 +476,7 @@ impl Peer {
         Err(Stop::skipped("only Linux lets a client vanish"))
     }
 
-    /// Reads once. The wait is for the next bytes only: for all that a program
-    /// owes, a busy machine may need long.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = Instant::now() + patience();
+    fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // Zero would mean: wait for ever.
