@@ -71,8 +71,9 @@ every_server! { lab! {
          delay.";
 }}
 
-/// Restarts under load, and clients that connect in a row meanwhile.
-const RESTARTS: usize = 4;
+/// How often it is restarted. A wrong program has luck half of the times.
+const RESTARTS: usize = 12;
+/// Clients that connect in a row meanwhile.
 const CLIENTS: usize = 4;
 /// How many must be greeted between two restarts.
 const GREETED: usize = 20;
