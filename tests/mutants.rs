@@ -9,13 +9,13 @@ use std::env;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use book::mutants::{self, Mutant};
 use checks::wait::PATIENCE;
 use checks::{LABS, Lab, Program, Promise, Verdict};
-use tests::{Job, build, build_helpers, judge_all, lab_dir, root};
+use tests::{Job, build, build_helpers, judge_all, lab_dir, locked, root};
 use toml::{Table, Value};
 
 /// The mutants of one lab are built while those of another are judged: the one
@@ -23,10 +23,6 @@ use toml::{Table, Value};
 /// and checks of a hundred programs at once see nothing but a busy machine.
 static BUILDING: Mutex<()> = Mutex::new(());
 static JUDGING: Mutex<()> = Mutex::new(());
-
-fn turn(of: &Mutex<()>) -> MutexGuard<'_, ()> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One lab is judged at a time, with so many programs.
 const AT_A_TIME: usize = 20;
@@ -95,11 +91,11 @@ fn every_mutant_breaks_what_it_names_and_nothing_else(lab: &Lab) {
         .unwrap_or_else(|error| panic!("{error:#}"));
     names_are_right(lab, &mutants);
 
-    let building = turn(&BUILDING);
+    let building = locked(&BUILDING);
     build_helpers();
     let programs = build_all(lab, &mutants);
     drop(building);
-    let _judging = turn(&JUDGING);
+    let _judging = locked(&JUDGING);
     let is_thorough = env::var_os("MUTANTS_ALL").is_some();
     let mut jobs = Vec::new();
     // Of each job, which mutant it tries, and whether that names the promise.

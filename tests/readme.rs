@@ -5,13 +5,13 @@
 
 use std::env;
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use checks::labs::tcp_server;
 use checks::outcome::{Result, Stop};
 use checks::script::Script;
 use checks::subject::{Program, Setup, Signal};
-use tests::{build, root};
+use tests::{build, locked, root};
 
 /// The commands of the README's blocks named `console`, a line each.
 fn commands() -> Vec<String> {
@@ -96,7 +96,7 @@ fn in_the_repository(
     check: impl Fn(&Script, &Program) -> Result,
 ) -> std::result::Result<(), String> {
     // A cargo waits for another that builds, longer than any check does.
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = locked(&ONE_AT_A_TIME);
     // What takes long is the compiler, not the program.
     build(&["-p", package]);
     let mut line = format!("cd '{}' &&", root().display());

@@ -25,6 +25,7 @@ use checks::kernel;
 use checks::wait::wait_for;
 use fastrand::Rng;
 use socket2::{Domain, SockRef, Socket, Type};
+use tests::locked;
 
 #[path = "rooms/model.rs"]
 mod model;
@@ -411,10 +412,6 @@ impl Drop for Passing<'_> {
         self.hall.n_passing.fetch_sub(1, SeqCst);
         self.hall.read.notify_all();
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One connection, line by line.

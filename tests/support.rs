@@ -111,7 +111,7 @@ pub fn judge_all(jobs: &[Job], at_a_time: usize) -> Vec<Verdict> {
                         break;
                     };
                     let verdict = one_of(at_a_time, || job.judge());
-                    lock(&verdicts)[index] = verdict;
+                    locked(&verdicts)[index] = verdict;
                 }
             });
         }
@@ -127,14 +127,16 @@ fn one_of<T>(most: usize, work: impl FnOnce() -> T) -> T {
     static DONE: Condvar = Condvar::new();
 
     let is_full = |at_work: &mut usize| *at_work >= most;
-    let at_work = DONE.wait_while(lock(&AT_WORK), is_full);
+    let at_work = DONE.wait_while(locked(&AT_WORK), is_full);
     *at_work.unwrap_or_else(PoisonError::into_inner) += 1;
     let done = work();
-    *lock(&AT_WORK) -= 1;
+    *locked(&AT_WORK) -= 1;
     DONE.notify_one();
     done
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+/// Takes the lock, also after somebody has panicked with it: that test has
+/// failed, and the others go on.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -489,6 +489,13 @@ impl Subject {
         wait_for(told).ok_or_else(|| Stop::broken("it does not tell it"))
     }
 
+    /// Waits until it has told anything.
+    pub fn expect_any_story(&self) -> Result {
+        self.steps.add("the program begins to tell");
+        wait_for(|| (!self.story().is_empty()).then_some(()))
+            .ok_or_else(|| Stop::broken("it tells nothing"))
+    }
+
     /// Waits until stdout holds exactly `expected`.
     pub fn expect_stdout(&self, expected: &[u8]) -> Result {
         let shown = crate::bytes::shown(expected);

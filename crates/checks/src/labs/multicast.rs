@@ -830,8 +830,7 @@ fn warns_when_others_can_hear(script: &Script) -> Result {
         let silent = start(script, role, any_group(), &flags, Some(a))?;
         script.step("on loopback it does not warn");
         // What comes after it is told, so it has had the time to warn.
-        wait_for(|| (!silent.story().is_empty()).then_some(()))
-            .ok_or_else(|| Stop::broken("it does not begin"))?;
+        silent.expect_any_story()?;
         end(&silent)?;
         ensure(silent.stderr().is_empty(), silent.stderr())?;
     }

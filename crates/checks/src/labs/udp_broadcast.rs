@@ -549,9 +549,7 @@ fn keeps_a_crowd(script: &Script) -> Result {
     let server = serve(script)?;
     let peer = script.datagrams("127.0.0.1:0", "a crowd")?;
     // Node asks for a larger buffer after `bind`, and tells of itself then.
-    script.step("the program tells where it listens");
-    wait_for(|| (!server.story().is_empty()).then_some(()))
-        .ok_or_else(|| Stop::broken("it tells nothing"))?;
+    server.expect_any_story()?;
     server.signal(Signal::Stop)?;
     script.step(format_args!("{MANY} answers come"));
     for number in 0..MANY {

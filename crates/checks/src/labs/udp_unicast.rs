@@ -298,9 +298,7 @@ fn keeps_a_burst(script: &Script) -> Result {
 
     let (server, peer) = pair(script)?;
     // Node asks for a larger buffer after `bind`, and tells of itself then.
-    script.step("the program tells where it listens");
-    wait_for(|| (!server.story().is_empty()).then_some(()))
-        .ok_or_else(|| Stop::broken("it tells nothing"))?;
+    server.expect_any_story()?;
     server.signal(Signal::Stop)?;
     script.step(format_args!("a sender sends {MANY} datagrams"));
     for number in 0..MANY {
